@@ -1,0 +1,122 @@
+"""What is asked of a portal and what comes back: :class:`Call` and :class:`Reply`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_METHOD = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a REST method.
+
+    The parameters do not appear in ``repr``: they may hold event tokens and personal data.
+
+    :param method: name of the REST method, such as ``crm.deal.list``.
+    :param params: its parameters; see :func:`airflow_provider_b24.rest.encoding.plain` for the values that can
+        be sent and how each of them arrives.
+    :param repeatable: whether the call may be sent again after a failure that leaves open whether the portal
+        has carried it out. ``None`` decides by the method's name.
+    :raises ValueError: when ``method`` is no method name.
+    """
+
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    repeatable: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str) or not _METHOD.match(self.method):
+            raise ValueError(
+                f"{self.method!r} is no REST method name: expected words joined by dots, such as 'crm.deal.list'"
+            )
+        if not isinstance(self.params, Mapping):
+            raise ValueError(
+                f"The parameters of {self.method} must be a mapping of names to values, "
+                f"not {type(self.params).__name__}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTime:
+    """The portal's account of how long a call took.
+
+    :param start: Unix time at which the portal began, in seconds.
+    :param finish: Unix time at which it was done, in seconds.
+    :param duration: seconds from start to finish.
+    :param processing: seconds the method itself ran.
+    :param date_start: ``start`` in ISO 8601 with the portal's offset.
+    :param date_finish: ``finish`` in ISO 8601 with the portal's offset.
+    :param operating: seconds this method has used up of its operating time, ``None`` if the portal does not count.
+    :param operating_reset_at: Unix time at which the oldest part of ``operating`` is forgotten.
+
+    Documentation: https://apidocs.bitrix24.com/limits.html
+    """
+
+    start: float = 0.0
+    finish: float = 0.0
+    duration: float = 0.0
+    processing: float = 0.0
+    date_start: str = ""
+    date_finish: str = ""
+    operating: float | None = None
+    operating_reset_at: float | None = None
+
+    @classmethod
+    def from_json(cls, data: object) -> ReplyTime | None:
+        """Read the ``time`` object of an answer; ``None`` when there is none or it makes no sense."""
+        if not isinstance(data, dict) or not data:
+            return None
+        try:
+            operating = data.get("operating")
+            reset_at = data.get("operating_reset_at")
+            return cls(
+                float(data.get("start") or 0),
+                float(data.get("finish") or 0),
+                float(data.get("duration") or 0),
+                float(data.get("processing") or 0),
+                str(data.get("date_start") or ""),
+                str(data.get("date_finish") or ""),
+                None if operating is None else float(operating),
+                None if reset_at is None else float(reset_at),
+            )
+        except (TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the portal answered to a call that succeeded.
+
+    :param result: the method's result.
+    :param total: number of records of the whole list, for list methods that count.
+    :param next: ``start`` of the next page, for list methods; ``None`` on the last page.
+    :param time: the portal's account of the time it took.
+    """
+
+    result: Any
+    total: int | None = None
+    next: int | None = None
+    time: ReplyTime | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reply:
+        """Read an answer's body that is known to hold a ``result``."""
+        return cls(
+            data["result"],
+            _whole_number(data.get("total")),
+            _whole_number(data.get("next")),
+            ReplyTime.from_json(data.get("time")),
+        )
+
+
+def _whole_number(value: object) -> int | None:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return int(value)
+        except ValueError:
+            return None
+    return None

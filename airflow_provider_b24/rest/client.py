@@ -1,0 +1,401 @@
+"""The blocking client: does with ``requests`` what a conversation asks for. It holds no policy of its own."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from airflow_provider_b24.rest.batch import AnyCall, Outcome, converse_batch
+from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.credentials import Credentials, OAuthApp, Webhook
+from airflow_provider_b24.rest.lists import converse_list
+from airflow_provider_b24.rest.pacing import OPERATING_LIMIT
+from airflow_provider_b24.rest.redaction import redact_http_logs
+from airflow_provider_b24.rest.renewal import GrantType, redeem
+from airflow_provider_b24.rest.session import Patience, Session
+from airflow_provider_b24.rest.wire import (
+    Action,
+    Answer,
+    Conversation,
+    LoadTokens,
+    Mishap,
+    NoAnswer,
+    Page,
+    Request,
+    Send,
+    Sleep,
+    StoreFailed,
+    Together,
+)
+
+if TYPE_CHECKING:
+    import requests
+
+    from airflow_provider_b24.rest.credentials import Tokens
+    from airflow_provider_b24.rest.observer import Observer
+    from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
+
+_T = TypeVar("_T")
+
+
+def answer_params(
+    event_token: str, return_values: Mapping[str, Any] | None, log_message: str | None
+) -> dict[str, Any]:
+    """Put together the parameters of ``bizproc.event.send``.
+
+    :raises ValueError: when there is no event token.
+    """
+    if not isinstance(event_token, str) or not event_token:
+        raise ValueError("An answer needs the event token of the call that it answers")
+    params: dict[str, Any] = {"EVENT_TOKEN": event_token}
+    if return_values:
+        params["RETURN_VALUES"] = dict(return_values)
+    if log_message:
+        params["LOG_MESSAGE"] = log_message
+    return params
+
+
+def open_session(
+    credentials: Credentials,
+    token_store: TokenStore | AsyncTokenStore | None,
+    *,
+    tariff: str,
+    patience: Patience,
+    trusted_hosts: Iterable[str],
+    observer: Observer | None,
+    operating_limit: float | None,
+    clock: Callable[[], float],
+    chance: Callable[[], float],
+) -> Session:
+    """Make the session of a client.
+
+    :raises ValueError: when the credentials are none, or an OAuth application comes without a token store.
+    """
+    if not isinstance(credentials, (Webhook, OAuthApp)):
+        raise ValueError(f"Credentials are a Webhook or an OAuthApp, not {type(credentials).__name__}")
+    if isinstance(credentials, OAuthApp) and token_store is None:
+        raise ValueError("An OAuth application needs a token store: its tokens change every hour")
+    redact_http_logs()
+    return Session(
+        credentials,
+        tariff=tariff,
+        patience=patience,
+        trusted_hosts=tuple(trusted_hosts),
+        observer=observer,
+        operating_limit=operating_limit,
+        store_key=getattr(token_store, "key", None),
+        clock=clock,
+        chance=chance,
+    )
+
+
+class Bitrix24Client:
+    """A client for one portal. Threads may share it.
+
+    :param credentials: a webhook or an OAuth application.
+    :param token_store: where the application's tokens live; needed with :class:`OAuthApp`.
+    :param tariff: the portal's plan, ``standard`` or ``enterprise``: how many requests it accepts.
+    :param timeout: seconds to wait for a connection, and for each part of an answer; a batch may take twice as long.
+    :param trusted_hosts: hosts, with or without port, that the portal may move to, besides others of its family
+        ``*.bitrix24.xx``.
+    :param deadline: seconds a call may take in all, waiting and repeating included; ``None`` for any time.
+    :param verify: whether to check certificates, or the file of a certificate authority.
+    :param observer: who is told about requests, waits and retries.
+    :param patience: all settings of time and repetition at once, instead of ``timeout`` and ``deadline``.
+    :param operating_limit: seconds of operating time after which a method is not called before its reset; ``None``
+        for a self-hosted portal without this limit.
+    :param clock: seconds that only grow; together with ``sleep`` for a portal whose clock can be moved.
+    :param sleep: waits so many seconds.
+    :param chance: random numbers from 0 to 1, for the delays.
+    :raises ValueError: when the settings contradict each other.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        token_store: TokenStore | None = None,
+        tariff: str = "standard",
+        timeout: float = 30.0,
+        trusted_hosts: Iterable[str] = (),
+        deadline: float | None = None,
+        verify: bool | str = True,
+        observer: Observer | None = None,
+        patience: Patience | None = None,
+        operating_limit: float | None = OPERATING_LIMIT,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._session = open_session(
+            credentials,
+            token_store,
+            tariff=tariff,
+            patience=patience or Patience(timeout=timeout, deadline=deadline),
+            trusted_hosts=trusted_hosts,
+            observer=observer,
+            operating_limit=operating_limit,
+            clock=clock,
+            chance=chance,
+        )
+        self._store = token_store
+        self._verify = verify
+        self._sleep = sleep
+        self._http: requests.Session | None = None
+        self._http_settings: dict[str, Any] = {}
+        self._opening = threading.Lock()
+
+    @property
+    def portal(self) -> str:
+        """The portal's host, the new one when it has moved."""
+        return self._session.portal
+
+    def call(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deadline: float | None = None,
+        repeatable: bool | None = None,
+    ) -> Reply:
+        """Call one method.
+
+        :param method: the REST method, such as ``crm.deal.get``.
+        :param params: its parameters.
+        :param deadline: seconds this call may take in all; ``None`` for the client's own deadline.
+        :param repeatable: see :class:`Call`.
+        :return: the portal's reply.
+        :raises Bitrix24Error: when the call has failed for good.
+        :raises ValueError: when it cannot be sent as it is.
+        """
+        return self._hold(converse(Call(method, params or {}, repeatable), self._session, deadline=deadline))
+
+    def batch(
+        self, calls: Iterable[AnyCall], *, halt: bool = False, deadline: float | None = None
+    ) -> list[Outcome]:
+        """Make any number of calls, 50 in a request.
+
+        :param calls: calls, or pairs of method and parameters.
+        :param halt: in order, and none after the first that fails.
+        :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :return: for each call, in order, its reply or its error.
+        :raises ValueError: when one of them cannot be sent as it is; nothing was sent.
+
+        Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
+        """
+        return self._hold(converse_batch(calls, self._session, halt=halt, deadline=deadline))
+
+    def iterate(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Any]:
+        """Read a list from its first to its last record, with few requests and little memory.
+
+        :param method: the list method, such as ``crm.deal.list``.
+        :param params: its parameters, without ``start``; a filter may hold ``>ID`` to go on where an earlier
+            reading stopped.
+        :param id_field: name of the field that numbers the records.
+        :param limit: stop after so many records.
+        :param deadline: seconds each request may take in all, waiting included.
+        :return: the records, in ascending order of ``id_field`` unless ``params`` order otherwise.
+        :raises Bitrix24Error: while reading, when a page has failed for good.
+        :raises ValueError: when the parameters cannot be sent as they are.
+
+        Documentation: https://apidocs.bitrix24.com/settings/performance/huge-data.html
+        """
+        pages = converse_list(
+            Call(method, params or {}), self._session, id_field=id_field, limit=limit, deadline=deadline
+        )
+        for page in self._pages(pages):
+            yield from page
+
+    def send_event(
+        self,
+        event_token: str,
+        return_values: Mapping[str, Any] | None = None,
+        log_message: str | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> bool:
+        """Answer a robot's or activity's call: the process that waits goes on.
+
+        :param event_token: the call's event token; it works once.
+        :param return_values: the values for the process, by the robot's return properties.
+        :param log_message: a line for the process's log.
+        :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :return: ``True`` when the answer has arrived.
+        :raises EventTokenError: when the token is invalid, has expired or was used before.
+        :raises Bitrix24Error: when the call has failed for good.
+
+        Documentation: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
+        """
+        params = answer_params(event_token, return_values, log_message)
+        return bool(self.call("bizproc.event.send", params, deadline=deadline).result)
+
+    def redeem(self, grant_type: GrantType, grant: str) -> Tokens:
+        """Exchange an authorization code, or a refresh token, for a pair of tokens, and call with it from now on.
+
+        The pair is in the token store when this returns. The exchange proves that the grant was made to this very
+        application: the authorization server compares it with the application's id and secret.
+
+        :param grant_type: ``authorization_code`` or ``refresh_token``.
+        :param grant: the code (good for 30 seconds, once) or the refresh token (good once).
+        :raises AuthError: when the authorization server does not accept it for this application.
+        :raises Bitrix24Error: when the authorization server or the token store fails.
+
+        Documentation: https://apidocs.bitrix24.com/settings/oauth/index.html
+        """
+        return self._hold(redeem(self._session, grant_type, grant))
+
+    def close(self) -> None:
+        """Close the connections. The client can be used again afterwards."""
+        with self._opening:
+            if self._http is not None:
+                self._http.close()
+                self._http = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hold(self, conversation: Conversation[_T]) -> _T:
+        """Hold a conversation that hands out no pages."""
+        try:
+            action = next(conversation)
+            while True:
+                action = conversation.send(self._perform(action))
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+        finally:
+            conversation.close()
+
+    def _pages(self, conversation: Conversation[None]) -> Iterator[list[Any]]:
+        try:
+            action = next(conversation)
+            while True:
+                if isinstance(action, Page):
+                    yield action.records
+                    action = next(conversation)
+                else:
+                    action = conversation.send(self._perform(action))
+        except StopIteration:
+            return
+        finally:
+            conversation.close()
+
+    def _perform(self, action: Action) -> Any:
+        if isinstance(action, Send):
+            return self._send(action.request)
+        if isinstance(action, Sleep):
+            return self._sleep(action.seconds)
+        if isinstance(action, Together):
+            return self._together(action)
+        if self._store is None or isinstance(action, Page):
+            raise RuntimeError(
+                f"A conversation asked for {type(action).__name__}, which is not possible here"
+            )
+        try:
+            return self._store.load() if isinstance(action, LoadTokens) else self._store.store(action.tokens)
+        except Exception as error:
+            return StoreFailed(type(error).__name__)
+
+    def _together(self, action: Together) -> list[Any]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(action.at_once, thread_name_prefix="bitrix24") as pool:
+            return list(pool.map(self._hold, action.conversations))
+
+    def _open(self) -> requests.Session:
+        with self._opening:
+            if self._http is None:
+                import requests
+                from requests.adapters import HTTPAdapter
+
+                self._http = requests.Session()
+                adapter = HTTPAdapter(pool_connections=4, pool_maxsize=16)
+                self._http.mount("https://", adapter)
+                self._http.mount("http://", adapter)
+            return self._http
+
+    def _send(self, request: Request) -> Answer | NoAnswer:
+        from requests import PreparedRequest
+        from requests.exceptions import RequestException
+        from requests.structures import CaseInsensitiveDict
+
+        http = self._http or self._open()
+        url = request.url
+        host = url[: url.find("/", 8)]
+        settings = self._http_settings.get(host)
+        if settings is None:
+            settings = http.merge_environment_settings(host, {}, False, self._verify, None)  # noqa: FBT003
+            self._http_settings[host] = settings
+        prepared = PreparedRequest()
+        prepared.method = request.verb
+        prepared.url = url
+        prepared.body = request.body
+        prepared.headers = CaseInsensitiveDict(request.headers)
+        if request.body is not None:
+            prepared.headers["Content-Length"] = str(len(request.body))
+        prepared.hooks = {}
+        try:
+            response = http.get_adapter(url).send(
+                prepared,
+                timeout=request.timeout,
+                verify=settings["verify"],  # type: ignore[arg-type]
+                cert=settings["cert"],
+                proxies=settings["proxies"],
+            )
+            return Answer(response.status_code, response.headers, response.content or b"")
+        except RequestException as error:
+            return _no_answer(error)
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    """Tell apart what was never sent and what may have arrived; the exception itself holds URLs and goes no further."""
+    from requests import exceptions
+    from urllib3.exceptions import NewConnectionError, ProxyError
+
+    reason = type(error).__name__
+    if isinstance(error, exceptions.SSLError):
+        # A connection that breaks off is one as well, while it is made secure or later: it is not said which.
+        if _is_about_a_certificate(error):
+            return NoAnswer(Mishap.UNTRUSTED, "the secure connection was refused")
+        return NoAnswer(Mishap.BROKEN, reason)
+    if isinstance(error, exceptions.ConnectTimeout):
+        return NoAnswer(Mishap.REFUSED, "no connection in time")
+    if isinstance(error, exceptions.Timeout):
+        return NoAnswer(Mishap.TIMEOUT, reason)
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, exceptions.ProxyError) or isinstance(inner, (NewConnectionError, ProxyError)):
+        return NoAnswer(Mishap.REFUSED, type(inner).__name__ if inner is not None else reason)
+    if isinstance(inner, Exception) and "Timeout" in type(inner).__name__:
+        return NoAnswer(Mishap.TIMEOUT, reason)
+    return NoAnswer(Mishap.BROKEN, reason)
+
+
+def _is_about_a_certificate(error: Exception) -> bool:
+    from ssl import SSLCertVerificationError
+
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, SSLCertVerificationError):
+            return True
+        if isinstance(one, BaseException):
+            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+    return False

@@ -1,0 +1,125 @@
+"""Many concurrent callers in one event loop, few requests: calls that come close together travel as one batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_b24.rest.batch import MAX_CALLS
+from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.encoding import plain
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
+
+
+class _Waiting(NamedTuple):
+    call: Call
+    deadline: float | None
+    future: asyncio.Future[Reply]
+
+
+class Coalescer:
+    """Gathers the calls of one event loop.
+
+    A call waits ``linger`` seconds for company; when the portal's limit leaves no room, all calls that come in the
+    meantime share the next request.
+
+    :param client: sends the batches; it is not closed with the coalescer.
+    :param linger: seconds a call waits for others.
+    :param max_size: calls in one batch, at most 50.
+    :raises ValueError: when ``max_size`` is not between 1 and 50.
+    """
+
+    def __init__(
+        self, client: AsyncBitrix24Client, *, linger: float = 0.05, max_size: int = MAX_CALLS
+    ) -> None:
+        if not 1 <= max_size <= MAX_CALLS:
+            raise ValueError(f"A batch holds 1 to {MAX_CALLS} calls, not {max_size}")
+        self._client = client
+        self._linger = linger
+        self._max_size = max_size
+        self._waiting: deque[_Waiting] = deque()
+        self._full = asyncio.Event()
+        self._gathering: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def call(
+        self, method: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None
+    ) -> Reply:
+        """Call one method, together with whoever calls at the same time.
+
+        :param method: the REST method.
+        :param params: its parameters.
+        :param deadline: seconds the call may take in all, counted from when its batch is sent.
+        :return: the portal's reply.
+        :raises Bitrix24Error: when this call has failed for good; the others are not concerned.
+        :raises ValueError: when it cannot be sent as it is.
+        """
+        call = Call(method, params or {})
+        plain(call.params)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(call, deadline, future))
+        if len(self._waiting) >= self._max_size:
+            self._full.set()
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather())
+        return await future
+
+    async def close(self) -> None:
+        """Wait until all calls have been answered."""
+        while self._gathering is not None or self._sending:
+            tasks = [*self._sending, *([self._gathering] if self._gathering else [])]
+            await asyncio.wait(tasks)
+
+    async def _gather(self) -> None:
+        try:
+            while self._waiting:
+                await self._wait_for_company()
+                portion = self._portion()
+                if len(self._waiting) < self._max_size:
+                    self._full.clear()
+                task = asyncio.create_task(self._send([one for one in portion if not one.future.done()]))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+                # The task has to take its place in the bucket before the next portion looks for one.
+                await asyncio.sleep(0)
+        finally:
+            self._gathering = None
+
+    def _portion(self) -> list[_Waiting]:
+        """Take the calls of the next batch: those that came first, as long as they have the same deadline."""
+        deadline = self._waiting[0].deadline
+        portion: list[_Waiting] = []
+        while self._waiting and len(portion) < self._max_size and self._waiting[0].deadline == deadline:
+            portion.append(self._waiting.popleft())
+        return portion
+
+    async def _wait_for_company(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._full.wait(), self._linger)
+        while (seconds := self._client.waiting_time()) > 0:
+            await asyncio.sleep(seconds)
+
+    async def _send(self, portion: list[_Waiting]) -> None:
+        if not portion:
+            return
+        try:
+            outcomes = await self._client.batch([one.call for one in portion], deadline=portion[0].deadline)
+        except BaseException as error:
+            for one in portion:
+                if not one.future.done():
+                    one.future.set_exception(error) if isinstance(error, Exception) else one.future.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for one, outcome in zip(portion, outcomes, strict=True):
+            if one.future.done():
+                continue
+            if isinstance(outcome, Reply):
+                one.future.set_result(outcome)
+            else:
+                one.future.set_exception(outcome)

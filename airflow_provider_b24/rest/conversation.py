@@ -1,0 +1,272 @@
+"""One call from beginning to end, as a generator: it says what to do and is told what happened.
+
+Pacing, sending, understanding the answer, renewing tokens, following a portal that has moved, repeating and giving
+up are decided here and nowhere else. :mod:`airflow_provider_b24.rest.client` only does what it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from airflow_provider_b24.exceptions import (
+    Bitrix24Error,
+    ExpiredTokenError,
+    OperationTimeLimitError,
+    RateLimitError,
+    TransportError,
+)
+from airflow_provider_b24.rest._errors import error_by_status, system_error
+from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.encoding import json_body, plain
+from airflow_provider_b24.rest.pacing import Closed, Slot
+from airflow_provider_b24.rest.renewal import current_tokens, renew
+from airflow_provider_b24.rest.repeating import Again, Progress
+from airflow_provider_b24.rest.session import HEADERS, Session
+from airflow_provider_b24.rest.wire import Answer, Conversation, Mishap, NoAnswer, Request, Send, Sleep
+
+logger = logging.getLogger("airflow_provider_b24.rest")
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_HOPS = 3
+_MAX_RENEWALS = 3
+
+
+def converse(
+    call: Call,
+    session: Session,
+    *,
+    deadline: float | None = None,
+    progress: Progress | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Conversation[Reply]:
+    """Hold the conversation of one call.
+
+    :param call: what is asked.
+    :param session: what the client's conversations share.
+    :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
+    :param progress: the call's earlier attempts, if there were any.
+    :param params: ``call.params`` if they are already in plain form.
+    :return: a generator that yields actions, is sent their outcome, and returns the reply.
+    :raises Bitrix24Error: when the call has failed for good.
+    :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
+    """
+    progress = progress or Progress(call, session, deadline)
+    plain_params = plain(call.params) if params is None else dict(params)
+    if any(name.lower() == "auth" for name in plain_params):
+        raise ValueError(
+            f"{call.method}: 'auth' is not a parameter; the credentials come from the connection"
+        )
+    renewals = 0
+    while True:
+        outcome = yield from _attempt(call, plain_params, session, progress)
+        if isinstance(outcome, Reply):
+            return outcome
+        if isinstance(outcome, ExpiredTokenError) and session.app is not None and renewals < _MAX_RENEWALS:
+            renewals += 1
+            session.observer.on_retry("expired_token")
+            yield from renew(session, progress)
+            continue
+        if isinstance(outcome, _TooLate):
+            raise outcome.error
+        verdict = progress.judge(outcome)
+        if isinstance(verdict, Reply):
+            return verdict
+        if isinstance(verdict, Bitrix24Error):
+            raise verdict
+        yield from pause(verdict, session)
+
+
+def pause(again: Again, session: Session) -> Conversation[None]:
+    """Wait before a call is sent again."""
+    session.observer.on_retry(again.cause)
+    if again.delay > 0:
+        session.observer.on_wait(again.delay, "retry")
+        yield Sleep(again.delay)
+
+
+def wait_until_open(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
+    """Wait while a method is known to be closed because of its operating time.
+
+    :return: ``None`` when it is open; the error when that would be after the deadline.
+    """
+    closed = session.pacer.closed(session.owner, method)
+    if closed is None:
+        return None
+    remaining = progress.remaining()
+    if remaining is not None and closed.seconds > remaining:
+        return closed_error(method, closed, session)
+    session.observer.on_wait(closed.seconds, "operating_time")
+    yield Sleep(closed.seconds)
+    return None
+
+
+def closed_error(method: str, closed: Closed, session: Session) -> OperationTimeLimitError:
+    """Say that a method stays closed for longer than the caller can wait."""
+    return OperationTimeLimitError(
+        "OPERATION_TIME_LIMIT",
+        f"The method is closed for {closed.seconds:.0f} s more, longer than the call may take.",
+        None, method, session.portal, reset_at=closed.reset_at, retry_after=closed.seconds,
+    )  # fmt: skip
+
+
+def _wait_for_slot(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
+    """Wait for a place in the portal's bucket.
+
+    :return: ``None`` when a request may be sent now; the error when that would be after the deadline.
+    """
+    while True:
+        slot = session.pacer.reserve(progress.remaining())
+        if not isinstance(slot, Slot):
+            return RateLimitError(
+                "rate_limit",
+                f"The portal's limit leaves no place for {slot:.1f} s, longer than the call may take.",
+                None, method, session.portal, retry_after=slot,
+            )  # fmt: skip
+        if slot.wait <= 0:
+            return None
+        session.observer.on_wait(slot.wait, "rate_limit")
+        try:
+            yield Sleep(slot.wait)
+        except BaseException:
+            session.pacer.release(slot)
+            raise
+        if session.pacer.is_current(slot):
+            return None
+
+
+class _TooLate(NamedTuple):
+    """Waiting for a limit would take longer than the deadline allows: nothing was sent, nothing is repeated now."""
+
+    error: Bitrix24Error
+
+
+def _attempt(
+    call: Call, params: dict[str, Any], session: Session, progress: Progress
+) -> Conversation[Reply | Bitrix24Error | _TooLate]:
+    """Send the call once, following the portal if it has moved."""
+    for _ in range(_MAX_HOPS + 1):
+        if session.app is not None:
+            tokens = yield from current_tokens(session)
+            if not tokens.access_token:
+                # Only the refresh token is known yet: the call would be refused for nothing.
+                progress.used = tokens
+                yield from renew(session, progress)
+        refusal = yield from wait_until_open(call.method, session, progress)
+        if refusal is None:
+            refusal = yield from _wait_for_slot(call.method, session, progress)
+        if refusal is not None:
+            return _TooLate(refusal)
+        progress.attempt += 1
+        progress.used = session.tokens
+        request = _request(call, params, session, progress)
+        portal = session.portal
+        started = session.clock()
+        answer: Answer | NoAnswer = yield Send(request)
+        duration = session.clock() - started
+        if isinstance(answer, Answer) and answer.status in _REDIRECTS:
+            _note(call, portal, duration, progress, answer.status, None, session)
+            refused = session.follow(answer.headers.get("location", ""), call.method)
+            if refused is not None:
+                return refused
+            session.observer.on_retry("moved")
+            continue
+        outcome = understand(answer, call, session)
+        status = answer.status if isinstance(answer, Answer) else None
+        operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
+        _note(call, portal, duration, progress, status, operating, session)
+        if isinstance(outcome, Reply):
+            if outcome.time is not None:
+                # Never later than this side's clock allows: the portal's own finish may be an account of work.
+                progress.portal_now = outcome.time.start + min(outcome.time.duration, duration)
+            session.note_reply(call.method, outcome.time, progress.portal_now)
+        else:
+            session.note_error(call.method, outcome)
+        return outcome
+    return Bitrix24Error(
+        "too_many_redirects", "The portal redirects again and again.", None, call.method, session.portal
+    )
+
+
+def _request(call: Call, params: dict[str, Any], session: Session, progress: Progress) -> Request:
+    timeout = session.patience.timeout * (2 if call.method == "batch" else 1)
+    remaining = progress.remaining()
+    if remaining is not None:
+        timeout = max(0.1, min(timeout, remaining))
+    body = {**params, "auth": progress.used.access_token} if progress.used is not None else params
+    return Request("POST", session.url(call.method), HEADERS, json_body(body), timeout)
+
+
+def understand(answer: Answer | NoAnswer, call: Call, session: Session) -> Reply | Bitrix24Error:
+    """Turn what came back into a reply or the error it stands for."""
+    method, portal = call.method, session.portal
+    if isinstance(answer, NoAnswer):
+        return transport_error(answer, method, portal)
+    try:
+        data = json.loads(answer.body)
+    except ValueError:
+        return error_by_status(answer.status, method, portal)
+    if not isinstance(data, dict):
+        return error_by_status(answer.status, method, portal)
+    # Some methods refuse with an empty code and say why in the description.
+    if data.get("error") or (data.get("error_description") and "result" not in data):
+        return error_from_json(data, answer.status, call, session)
+    if "result" not in data or answer.status >= 400:
+        return error_by_status(answer.status, method, portal)
+    return Reply.from_json(data)
+
+
+def error_from_json(
+    data: Mapping[str, Any], status: int | None, call: Call, session: Session
+) -> Bitrix24Error:
+    """Read an error object of the portal, without the secrets it may repeat."""
+    code, description = data.get("error"), data.get("error_description") or ""
+    if isinstance(code, Mapping):
+        description = code.get("message") or description
+        code = code.get("code")
+    token = next((value for name, value in call.params.items() if str(name).upper() == "EVENT_TOKEN"), "")
+    secrets = (str(token),)
+    return system_error(
+        session.scrub(str(code or "refused"), *secrets),
+        session.scrub(str(description), *secrets),
+        status,
+        call.method,
+        session.portal,
+    )
+
+
+def transport_error(no_answer: NoAnswer, method: str, portal: str) -> TransportError:
+    """Say that no answer came, and whether the portal may have done the work."""
+    ambiguous = no_answer.mishap in (Mishap.TIMEOUT, Mishap.BROKEN)
+    if ambiguous:
+        text = (
+            f"{no_answer.mishap.value} ({no_answer.reason}); the portal may have done the work all the same."
+        )
+    else:
+        text = (
+            f"{no_answer.mishap.value} ({no_answer.reason}); nothing was sent. Is the portal's address right?"
+        )
+    code = no_answer.mishap.name.lower()
+    error = TransportError(f"connection_{code}", text, None, method, portal, ambiguous=ambiguous)
+    if no_answer.mishap is Mishap.UNTRUSTED:
+        error.retryable = False
+    return error
+
+
+def _note(
+    call: Call,
+    portal: str,
+    duration: float,
+    progress: Progress,
+    status: int | None,
+    operating: float | None,
+    session: Session,
+) -> None:
+    session.observer.on_request(call.method, portal, duration, progress.attempt, status, operating)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "%s at %s: status %s in %.3f s, attempt %d, operating time %s",
+            call.method, portal, status, duration, progress.attempt, operating,
+        )  # fmt: skip

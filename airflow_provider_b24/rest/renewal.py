@@ -1,0 +1,236 @@
+"""Renewing an expired pair of tokens, once per expiry, however many threads, tasks and processes notice it.
+
+Whoever notices reads the store again first: mostly somebody else has been there already. Within a process a lock
+lets one of them act; between processes only the refresh token itself can decide the race, because it works once, so
+that the loser is refused, waits, and finds the winner's pair in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
+
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, ServerError, TransportError
+from airflow_provider_b24.rest._errors import RECONNECT, authorization_error
+from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, portal_host
+from airflow_provider_b24.rest.session import HEADERS, Session
+from airflow_provider_b24.rest.wire import (
+    Answer,
+    Conversation,
+    LoadTokens,
+    Mishap,
+    NoAnswer,
+    Request,
+    Send,
+    Sleep,
+    StoreFailed,
+    StoreTokens,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest.repeating import Progress
+
+GrantType = Literal["authorization_code", "refresh_token"]
+LOCK_POLL = 0.05
+"""Seconds between two looks at another thread's or task's renewal."""
+STAGGER = 0.5
+"""Processes that notice the expiry together spread over this many seconds, and all but the first find a new pair."""
+RACE_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds the loser of the race waits for the winner's pair to appear in the store."""
+STORE_DELAYS = (0.1, 0.4, 1.6, 3.2)
+"""Seconds between attempts to store a new pair."""
+
+
+def current_tokens(session: Session) -> Conversation[Tokens]:
+    """Give the pair to call with, from the store if this client has none yet.
+
+    :raises AuthError: when there is no pair at all.
+    """
+    if session.unsaved is not None:
+        yield from _save_rest(session)
+    if session.tokens is None:
+        session.tokens = yield from _load(session)
+    if session.tokens is None:
+        raise AuthError(
+            "not_connected", f"No tokens are stored for this application. {RECONNECT}", portal=session.portal
+        )
+    return session.tokens
+
+
+def renew(session: Session, progress: Progress) -> Conversation[None]:
+    """Replace the pair that the call was refused with.
+
+    :raises AuthError: when the refresh token is dead.
+    :raises Bitrix24Error: when the authorization server or the store fails.
+    """
+    used = progress.used
+    yield from _lock(session)
+    try:
+        if _renewed(session.tokens, used) or (yield from _found_in_store(session, used)):
+            return
+        yield Sleep(session.chance() * STAGGER)
+        if (yield from _found_in_store(session, used)):
+            return
+        yield from _refresh(session, used)
+    finally:
+        session.renewal_lock.release()
+
+
+def redeem(session: Session, grant_type: GrantType, grant: str) -> Conversation[Tokens]:
+    """Exchange what a user has granted for the first pair of tokens, and keep it.
+
+    Asks once: a grant works once, so that a second attempt after a lost answer could only be refused.
+
+    :raises AuthError: when the authorization server does not accept it for this application.
+    :raises Bitrix24Error: when the authorization server or the store fails.
+    """
+    if session.app is None:
+        raise AuthError(
+            "not_an_application", "An incoming webhook has no tokens to be granted.", portal=session.portal
+        )
+    outcome = yield from _ask(session.app, grant_type, grant, session)
+    if not isinstance(outcome, Tokens):
+        raise outcome
+    yield from _save(session, outcome)
+    return outcome
+
+
+def _lock(session: Session) -> Conversation[None]:
+    """Wait for another thread's or task's renewal, without blocking its event loop."""
+    while not session.renewal_lock.acquire(blocking=False):
+        yield Sleep(LOCK_POLL)
+
+
+def _save_rest(session: Session) -> Conversation[None]:
+    """Store the pair that could not be stored when it was new, unless somebody is just doing it."""
+    yield from _lock(session)
+    try:
+        if session.unsaved is not None:
+            yield from _save(session, session.unsaved)
+    finally:
+        session.renewal_lock.release()
+
+
+def _renewed(tokens: Tokens | None, used: Tokens | None) -> bool:
+    return tokens is not None and (used is None or tokens.access_token != used.access_token)
+
+
+def _found_in_store(session: Session, used: Tokens | None) -> Conversation[bool]:
+    """Take the stored pair; say whether it is another one than the one used."""
+    stored = yield from _load(session)
+    if stored is not None:
+        session.tokens = stored
+    return _renewed(stored, used)
+
+
+def _refresh(session: Session, used: Tokens | None) -> Conversation[None]:
+    app, tokens = session.app, session.tokens
+    if app is None or tokens is None:
+        raise AuthError(
+            "not_connected", f"There are no tokens to refresh. {RECONNECT}", portal=session.portal
+        )
+    failures = 0
+    while True:
+        outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, session)
+        if isinstance(outcome, Tokens):
+            break
+        if outcome.code.lower() == "invalid_grant":
+            for delay in RACE_DELAYS:
+                yield Sleep(delay)
+                if (yield from _found_in_store(session, used)):
+                    return
+            raise outcome
+        failures += 1
+        patience = session.patience
+        if not outcome.retryable or failures >= patience.attempts:
+            raise outcome
+        yield Sleep(
+            session.chance() * min(patience.longest_delay, patience.first_delay * 2 ** (failures - 1))
+        )
+    session.observer.on_refresh()
+    if tokens.member_id and outcome.member_id and tokens.member_id != outcome.member_id:
+        raise AuthError(
+            "wrong_portal",
+            "The authorization server answered with tokens of another portal; they were thrown away. "
+            + RECONNECT,
+            portal=session.portal,
+        )
+    yield from _save(session, outcome)
+
+
+def _ask(
+    app: OAuthApp, grant_type: GrantType, grant: str, session: Session
+) -> Conversation[Tokens | Bitrix24Error]:
+    query = urlencode({
+        "grant_type": grant_type,
+        "client_id": app.client_id,
+        "client_secret": app.client_secret,
+        "code" if grant_type == "authorization_code" else "refresh_token": grant,
+    })  # fmt: skip
+    request = Request(
+        "GET", f"{app.oauth_server}/oauth/token/?{query}", HEADERS, None, session.patience.timeout
+    )
+    answer: Answer | NoAnswer = yield Send(request)
+    return _understand(answer, portal_host(app.oauth_server), session, grant)
+
+
+def _understand(
+    answer: Answer | NoAnswer, server: str, session: Session, grant: str
+) -> Tokens | Bitrix24Error:
+    place = ("token refresh", server)
+    if isinstance(answer, NoAnswer):
+        error = TransportError(f"connection_{answer.mishap.name.lower()}", answer.mishap.value, None, *place)
+        error.retryable = answer.mishap is not Mishap.UNTRUSTED
+        return error
+    try:
+        data = json.loads(answer.body)
+        if isinstance(data, dict) and data.get("error"):
+            code = session.scrub(str(data["error"]), grant)
+            description = session.scrub(str(data.get("error_description") or ""), grant)
+            return authorization_error(code, description, answer.status, server)
+        if isinstance(data, dict) and answer.status == 200:
+            return Tokens.from_json(data)
+    except ValueError:
+        pass
+    kind = ServerError if answer.status >= 500 or answer.status == 200 else AuthError
+    return kind(
+        "unreadable_answer", "The authorization server's answer is not understood.", answer.status, *place
+    )
+
+
+def _load(session: Session) -> Conversation[Tokens | None]:
+    outcome: Tokens | StoreFailed | None = None
+    for delay in (0.0, *STORE_DELAYS):
+        if delay:
+            yield Sleep(delay)
+        outcome = yield LoadTokens()
+        if not isinstance(outcome, StoreFailed):
+            return outcome
+    reason = outcome.reason if isinstance(outcome, StoreFailed) else ""
+    raise _store_error(f"The token store could not be read ({reason}). Check where tokens are kept.", session)
+
+
+def _save(session: Session, tokens: Tokens) -> Conversation[None]:
+    """Store a new pair before anybody uses it; the old one is void, so it must not get lost."""
+    session.unsaved = tokens
+    outcome: StoreFailed | None = None
+    for delay in (0.0, *STORE_DELAYS):
+        if delay:
+            yield Sleep(delay)
+        outcome = yield StoreTokens(tokens)
+        if not isinstance(outcome, StoreFailed):
+            session.tokens, session.unsaved = tokens, None
+            return
+    reason = outcome.reason if outcome is not None else ""
+    raise _store_error(
+        f"The new tokens could not be stored ({reason}). They are kept in this process and stored with the next "
+        "call; if the process ends before, the application must be connected again.",
+        session,
+    )
+
+
+def _store_error(text: str, session: Session) -> AuthError:
+    error = AuthError("token_store_failed", text, portal=session.portal)
+    error.retryable = True
+    return error

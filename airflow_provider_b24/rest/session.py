@@ -1,0 +1,207 @@
+"""What the conversations of one client share: whom they talk to, as whom, how patiently, and what they learnt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow_provider_b24 import __version__
+from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError, RateLimitError
+from airflow_provider_b24.rest.credentials import (
+    Credentials,
+    OAuthApp,
+    Tokens,
+    Webhook,
+    parse_portal_address,
+    portal_host,
+)
+from airflow_provider_b24.rest.observer import Observer
+from airflow_provider_b24.rest.pacing import OPERATING_LIMIT, Pacer, pacer_for, share_pacer
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest.call import ReplyTime
+
+HEADERS = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "User-Agent": f"airflow-provider-b24/{__version__}",
+}
+_CLOUD_PORTAL = re.compile(r"[a-z0-9-]+\.bitrix24\.(?:com|[a-z]{2}|com\.[a-z]{2})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client tries.
+
+    :param timeout: seconds to wait for a connection, and for each part of an answer; a batch may take twice as long.
+    :param deadline: seconds a whole call may take, waiting and repeating included; ``None`` for any time.
+    :param attempts: how often a call is sent at most when the connection or the portal fails.
+    :param limit_attempts: how often a call is sent at most when the portal's limits refuse it.
+    :param first_delay: the delay after the first failure is random between 0 and this many seconds; the bound doubles
+        with each failure.
+    :param longest_delay: bound of that growth.
+    """
+
+    timeout: float = 30.0
+    deadline: float | None = None
+    attempts: int = 6
+    limit_attempts: int = 30
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
+
+
+class Session:
+    """The state that the conversations of one client share.
+
+    :param credentials: webhook or OAuth application.
+    :param tariff: ``standard`` or ``enterprise``.
+    :param patience: how long to try.
+    :param trusted_hosts: hosts, with or without port, that the portal may move to.
+    :param observer: who is told about requests and waits.
+    :param operating_limit: see :class:`~airflow_provider_b24.rest.pacing.Pacer`.
+    :param store_key: names the pair of tokens for all clients of this process.
+    :param clock: seconds that only grow.
+    :param chance: random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        tariff: str = "standard",
+        patience: Patience | None = None,
+        trusted_hosts: tuple[str, ...] = (),
+        observer: Observer | None = None,
+        operating_limit: float | None = OPERATING_LIMIT,
+        store_key: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.credentials = credentials
+        self.patience = patience or Patience()
+        self.trusted_hosts = frozenset(host.lower() for host in trusted_hosts)
+        self.observer = observer or Observer()
+        self.clock = clock
+        self.chance = chance
+        self.tokens: Tokens | None = None
+        self.unsaved: Tokens | None = None
+        self.portal_url = credentials.portal_url
+        self.portal = portal_host(self.portal_url)
+        self.pacer: Pacer = pacer_for(self.portal, tariff, operating_limit=operating_limit, clock=clock)
+        if isinstance(credentials, Webhook):
+            secret = f"{credentials.user_id}/{credentials.code}"
+            self.owner = hashlib.sha256(secret.encode()).hexdigest()[:16]
+            self._path = f"/rest/{secret}/"
+        else:
+            self.owner = credentials.client_id
+            self._path = "/rest/"
+        self.renewal_lock = _renewal_lock(store_key or f"{self.portal} {self.owner}")
+
+    @property
+    def app(self) -> OAuthApp | None:
+        """The OAuth application, ``None`` for a webhook."""
+        return self.credentials if isinstance(self.credentials, OAuthApp) else None
+
+    def url(self, method: str) -> str:
+        """Where a method is called; with a webhook this is a secret."""
+        return f"{self.portal_url}{self._path}{method}"
+
+    def follow(self, location: str, method: str) -> Bitrix24Error | None:
+        """Go where the portal says it has moved to, if that may be trusted.
+
+        :param location: the redirect's target.
+        :return: why not; ``None`` when the session now talks to the new address.
+        """
+        try:
+            parts = urlsplit(location)
+            new_url = parse_portal_address(f"{parts.scheme}://{parts.netloc}").url if parts.netloc else ""
+        except ValueError:
+            return self._refusal(method, f"{self.portal} redirects to what is no secure address of a portal.")
+        if not new_url:
+            return self._refusal(
+                method, f"{self.portal} redirects to another page of its own; is it a portal?"
+            )
+        new_portal = portal_host(new_url)
+        if not self._may_move_to(new_portal):
+            return self._refusal(
+                method,
+                f"{self.portal} redirects to {new_portal}, which is not known to be the same portal; nothing was sent "
+                f"there. If it is, name {new_portal} in the connection's host or in its trusted_hosts.",
+            )
+        if parts.path.rstrip("/") != f"{self._path}{method}":
+            return self._refusal(
+                method, f"{self.portal} redirects to a page of {new_portal} that is not this method."
+            )
+        self.portal_url, self.portal = new_url, new_portal
+        share_pacer(self.pacer, new_portal, self.clock)
+        return None
+
+    def _may_move_to(self, portal: str) -> bool:
+        name = portal.rpartition(":")[0] or portal
+        if portal in self.trusted_hosts or name in self.trusted_hosts:
+            return True
+        return bool(_CLOUD_PORTAL.match(self.portal) and _CLOUD_PORTAL.match(portal))
+
+    def _refusal(self, method: str, text: str) -> Bitrix24Error:
+        return Bitrix24Error("untrusted_redirect", text, None, method, self.portal)
+
+    def note_reply(self, method: str, reply_time: ReplyTime | None, portal_now: float) -> None:
+        """Remember the operating time that a reply reported.
+
+        :param portal_now: the portal's clock when the answer arrived.
+        """
+        if reply_time is not None and reply_time.operating is not None:
+            reset_at = reply_time.operating_reset_at
+            self.pacer.note_operating(self.owner, method, reply_time.operating, reset_at, portal_now)
+
+    def note_error(self, method: str, error: Bitrix24Error) -> None:
+        """Correct the model of the portal's limits when it has refused a call that the model allowed."""
+        if isinstance(error, OperationTimeLimitError):
+            self.pacer.close(self.owner, method)
+            closed = self.pacer.closed(self.owner, method)
+            if closed is not None:
+                error.reset_at, error.retry_after = closed.reset_at, closed.seconds
+        elif isinstance(error, RateLimitError):
+            self.pacer.overflow()
+
+    def scrub(self, text: str, *secrets: str) -> str:
+        """Take this client's secrets, and those named, out of a text that came from outside."""
+        known = [*secrets]
+        if isinstance(self.credentials, Webhook):
+            known.append(self.credentials.code)
+        else:
+            known.append(self.credentials.client_secret)
+        for tokens in (self.tokens, self.unsaved):
+            if tokens is not None:
+                known += [tokens.access_token, tokens.refresh_token]
+        for secret in known:
+            if secret:
+                text = text.replace(secret, "***")
+        return text[:500]
+
+
+_renewal_locks: dict[str, threading.Lock] = {}
+_registry_lock = threading.Lock()
+
+
+def _renewal_lock(key: str) -> threading.Lock:
+    with _registry_lock:
+        return _renewal_locks.setdefault(key, threading.Lock())
+
+
+def _after_fork() -> None:
+    """Replace the locks: one that another thread held during the fork would stay locked for ever."""
+    global _registry_lock  # noqa: PLW0603
+    _registry_lock = threading.Lock()
+    _renewal_locks.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

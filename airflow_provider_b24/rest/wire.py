@@ -1,0 +1,118 @@
+"""What a conversation asks its driver to do, and what the driver tells it: the border between policy and I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest.credentials import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. Its URL, body and so on may hold secrets: none of them shows in ``repr``.
+
+    :param verb: ``GET`` or ``POST``.
+    :param timeout: seconds to wait for the connection, and again for each part of the answer.
+    """
+
+    verb: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, whatever its status. Redirects are answers, too.
+
+    :param headers: looked up without regard to case.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Mishap(Enum):
+    """How a request can fail without an answer."""
+
+    REFUSED = "no connection"
+    """Nothing was sent: refused, unknown host, timeout before the connection stood."""
+    UNTRUSTED = "certificate not trusted"
+    """Nothing was sent, and trying again would not help."""
+    TIMEOUT = "no answer in time"
+    """The request was sent, or part of it; the portal may have done the work."""
+    BROKEN = "connection broken"
+    """The request was sent, or part of it; the portal may have done the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """A request that ended without an answer.
+
+    :param reason: the kind of error, for the reader; never the text of a library's exception, which holds URLs.
+    """
+
+    mishap: Mishap
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; be sent an :class:`Answer` or a :class:`NoAnswer`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTokens:
+    """Read the token store; be sent :class:`Tokens`, ``None``, or a :class:`StoreFailed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTokens:
+    """Write the token store; be sent ``None`` or a :class:`StoreFailed`."""
+
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The token store raised an exception.
+
+    :param reason: its kind, for the reader; its text may hold secrets.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Hold several conversations at the same time, at most ``at_once``; be sent their results in order."""
+
+    conversations: Sequence[Conversation[Any]] = field(repr=False)
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Hand these records of a list to the caller."""
+
+    records: list[Any] = field(repr=False)
+
+
+_Result = TypeVar("_Result")
+Action: TypeAlias = Send | Sleep | LoadTokens | StoreTokens | Together | Page
+Conversation: TypeAlias = Generator[Action, Any, _Result]
