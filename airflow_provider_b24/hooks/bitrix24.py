@@ -1,0 +1,226 @@
+"""The hook: one portal, called with the credentials of one Airflow connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_b24.exceptions import Bitrix24Error
+from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Call, Reply
+
+
+class Bitrix24Hook(BaseHook):
+    """Call a Bitrix24 portal.
+
+    A hook keeps its HTTP connection open until it is closed; use it as a context manager, or call :meth:`close`.
+    Pacing, retries, token refresh and moved portals are taken care of below it.
+
+    :param bitrix24_conn_id: the Airflow connection, of type ``bitrix24``.
+    :param timeout: seconds to wait for an answer, instead of the connection's.
+    """
+
+    conn_name_attr = "bitrix24_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = "bitrix24"
+    hook_name = "Bitrix24"
+
+    def __init__(
+        self, bitrix24_conn_id: str = DEFAULT_CONN_ID, *, timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bitrix24_conn_id = bitrix24_conn_id
+        self.timeout = timeout
+        self._client: Bitrix24Client | None = None
+        self._async_client: AsyncBitrix24Client | None = None
+
+    @cached_property
+    def connection(self) -> PortalConnection:
+        """What the Airflow connection says.
+
+        :raises ConnectionConfigError: when it cannot be used.
+        """
+        return PortalConnection.load(self.bitrix24_conn_id)
+
+    def get_conn(self) -> Bitrix24Client:
+        """Give the client that this hook calls with.
+
+        :raises ConnectionConfigError: when the connection cannot be used.
+        :raises AuthError: when the application was uninstalled from the portal.
+        """
+        if self._client is None:
+            from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
+            from airflow_provider_b24.hooks.tokens import VariableTokenStore
+            from airflow_provider_b24.rest import Bitrix24Client
+
+            refuse_if_uninstalled(self.connection)
+            self._client = Bitrix24Client(
+                self.connection.credentials,
+                token_store=VariableTokenStore(self.connection) if self.connection.kind == "oauth" else None,
+                **self._client_options(self.connection),
+            )
+        return self._client
+
+    async def get_async_conn(self) -> AsyncBitrix24Client:
+        """Give the client for the running event loop, as :meth:`get_conn` does."""
+        if self._async_client is None:
+            from asgiref.sync import sync_to_async
+
+            from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
+            from airflow_provider_b24.hooks.tokens import AsyncVariableTokenStore
+            from airflow_provider_b24.rest import AsyncBitrix24Client
+
+            connection = await sync_to_async(lambda: self.connection)()
+            await sync_to_async(refuse_if_uninstalled)(connection)
+            self._async_client = AsyncBitrix24Client(
+                connection.credentials,
+                token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
+                **self._client_options(connection),
+            )
+        return self._async_client
+
+    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Call a REST method.
+
+        :param method: its name, such as ``crm.lead.get``.
+        :param params: its parameters.
+        :return: the ``result`` of the answer.
+        :raises Bitrix24Error: when the portal refuses, or cannot be reached in time.
+        """
+        return self.get_conn().call(method, params).result
+
+    async def async_call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Call a REST method, as :meth:`call` does, from an event loop."""
+        return (await (await self.get_async_conn()).call(method, params)).result
+
+    def batch(
+        self, calls: Iterable[Call | tuple[str, Mapping[str, Any]]], *, halt: bool = False
+    ) -> list[Reply | Bitrix24Error]:
+        """Make many calls, 50 in a request.
+
+        :param calls: any number of calls, or of pairs of a method and its parameters.
+        :param halt: stop at the first call that fails; the rest are reported as not done.
+        :return: a reply or an error for each call, in their order.
+
+        Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
+        """
+        return self.get_conn().batch(calls, halt=halt)
+
+    async def async_batch(
+        self, calls: Iterable[Call | tuple[str, Mapping[str, Any]]], *, halt: bool = False
+    ) -> list[Reply | Bitrix24Error]:
+        """Make many calls, as :meth:`batch` does, from an event loop."""
+        return await (await self.get_async_conn()).batch(calls, halt=halt)
+
+    def iterate(
+        self, method: str, params: Mapping[str, Any] | None = None, *, id_field: str = "ID"
+    ) -> Iterator[dict[str, Any]]:
+        """Read a whole list in constant memory, without having the portal count it.
+
+        :param method: a list method, such as ``crm.lead.list``.
+        :param params: its parameters; ``order`` and ``start`` are decided here.
+        :param id_field: the field that the records are ordered by.
+
+        Source: https://apidocs.bitrix24.com/settings/performance/huge-data.html
+        """
+        return self.get_conn().iterate(method, params, id_field=id_field)
+
+    async def async_iterate(
+        self, method: str, params: Mapping[str, Any] | None = None, *, id_field: str = "ID"
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Read a whole list, as :meth:`iterate` does, from an event loop."""
+        client = await self.get_async_conn()
+        async for record in client.iterate(method, params, id_field=id_field):
+            yield record
+
+    def send_event(
+        self, event_token: str, return_values: Mapping[str, Any] | None = None, log_message: str | None = None
+    ) -> bool:
+        """Answer a waiting robot or workflow action.
+
+        :param event_token: the token that came with the call; good for one answer.
+        :param return_values: property name to value, as the portal takes them.
+        :param log_message: text for the process's log.
+        :return: ``True``: the portal has the answer.
+        :raises EventTokenError: when the token is invalid, expired or used.
+
+        Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
+        """
+        return self.get_conn().send_event(event_token, return_values, log_message)
+
+    def log_activity(self, event_token: str, log_message: str) -> bool:
+        """Write a line to the log of a waiting process.
+
+        :param event_token: the token that came with the call; it stays good for the answer.
+        :param log_message: the text.
+
+        Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-activity/bizproc-activity-log.html
+        """
+        return bool(
+            self.call("bizproc.activity.log", {"EVENT_TOKEN": event_token, "LOG_MESSAGE": log_message})
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the credentials, for Airflow's *Test* button.
+
+        A webhook is asked for its user (``profile``), an application for itself (``app.info``).
+        """
+        from airflow_provider_b24.rest.credentials import portal_host
+
+        try:
+            webhook = self.connection.kind == "webhook"
+            answer = self.call("profile" if webhook else "app.info")
+        except Bitrix24Error as error:
+            return False, str(error)
+        portal = portal_host(self.connection.portal_url)
+        if webhook:
+            return (
+                True,
+                f"Connected to {portal} as user {answer.get('ID')} ({answer.get('NAME') or 'no name'}).",
+            )
+        return True, f"Connected to {portal} as application {answer.get('CODE') or answer.get('ID')}."
+
+    def close(self) -> None:
+        """Close the HTTP connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def aclose(self) -> None:
+        """Close the HTTP connection of the event loop."""
+        if self._async_client is not None:
+            await self._async_client.close()
+            self._async_client = None
+
+    def __enter__(self) -> Bitrix24Hook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Bitrix24Hook:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _client_options(self, connection: PortalConnection) -> dict[str, Any]:
+        from airflow_provider_b24.hooks.metrics import AirflowMetrics
+        from airflow_provider_b24.rest.credentials import portal_host
+
+        return {
+            "tariff": connection.tariff,
+            "timeout": self.timeout or connection.timeout,
+            "trusted_hosts": connection.trusted_hosts,
+            "observer": AirflowMetrics(portal_host(connection.portal_url)),
+        }

@@ -1,0 +1,275 @@
+"""Taking over an installation: what is granted is verified first, and stored only then.
+
+What arrives at the receiver's public address is a claim. Tokens may be of another application or another portal, and an
+``application_token`` is a mere text that anybody can choose. So before any of it is stored
+
+1. the connection's own portal is asked with the granted access token: an unknown token, or one of a user who is no
+   administrator, ends here, and nobody else is bothered;
+2. the refresh token is exchanged at the authorization server with the connection's own ``client_id`` and
+   ``client_secret``. Only this proves that the grant was made to *this* application (``app.info`` gives a code that
+   is the client id for local applications only); the answer names the portal's ``member_id`` on the authority of the
+   authorization server; and the pair that went through a browser or a proxy's log is worthless afterwards;
+3. the connection's own portal is asked again, with the new access token: it accepts none of another portal. Its user
+   must be an administrator: every employee who may open an application gets valid tokens, but only an administrator
+   can install one, and only then the ``application_token`` that came along is believed.
+
+Requests go to the connection's portal and authorization server, never to an address out of what was posted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from airflow_provider_b24.exceptions import AuthError
+from airflow_provider_b24.hooks._refusals import (
+    refusal,
+    require_application,
+    require_application_token,
+    require_portal,
+)
+from airflow_provider_b24.hooks.asking import impatient_client
+from airflow_provider_b24.hooks.installations import Installation, InstallationStore, seed_of
+from airflow_provider_b24.hooks.tokens import VariableTokenStore
+from airflow_provider_b24.rest.credentials import Tokens, portal_host
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.hooks.connection import PortalConnection
+    from airflow_provider_b24.rest import Bitrix24Client, TokenStore
+    from airflow_provider_b24.rest.renewal import GrantType
+
+#: Begins the state of a sign-in that was begun in a terminal, which alone can finish it.
+TERMINAL_STATE = "terminal."
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What Bitrix24 posts when an application is installed or opened.
+
+    :param access_token: opens the REST API for about an hour.
+    :param refresh_token: buys the next pair, once.
+    :param member_id: the portal that the tokens are said to be of.
+    :param application_token: what Bitrix24 is going to sign its calls with, if it was posted.
+    :param event_time: when the event was sent, Unix time by Bitrix24's clock, if it was an event.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    member_id: str
+    application_token: str | None = field(default=None, repr=False)
+    event_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What came of connecting an application.
+
+    :param installation: as it is stored now.
+    :param user: name of the user on whose behalf the application acts.
+    :param administrator: whether that user is one: without, robots cannot be registered.
+    """
+
+    installation: Installation
+    user: str
+    administrator: bool
+
+
+def install(
+    connection: PortalConnection, grant: Grant, *, admit: Callable[[], None] = lambda: None
+) -> Connected:
+    """Take over an installation that was posted to the receiver.
+
+    :param connection: as Airflow has it.
+    :param admit: called before anybody is asked; raises when there were too many of these lately.
+    :raises InstallationRefusedError: when the grant does not prove what it has to.
+    :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
+
+    Source: https://apidocs.bitrix24.com/api-reference/events/safe-event-handlers.html
+    """
+    from airflow_provider_b24.rest import MemoryTokenStore
+
+    require_application(connection)
+    require_portal(connection, InstallationStore(connection).read(), grant.member_id)
+    if grant.application_token is not None:
+        require_application_token(connection, grant.application_token, connection.application_token)
+    admit()
+    pair = MemoryTokenStore(Tokens(grant.access_token, grant.refresh_token))
+    with impatient_client(connection, pair) as client:
+        _require_administrator(connection, _profile(connection, client, "not_granted"))
+        # The client has renewed the pair by now if the event came so late that its access token had expired.
+        current = pair.load()
+        refresh_token = current.refresh_token if current else grant.refresh_token
+        tokens = _redeem(connection, client, "refresh_token", refresh_token)
+        if tokens.member_id != grant.member_id:
+            raise refusal(connection, "other_portal", "The tokens are not of the portal they came with.")
+        profile = _profile(connection, client, "other_portal")
+        _require_administrator(connection, profile)
+    return _store(connection, tokens, profile, grant.application_token, grant.event_time)
+
+
+def connect_by_code(connection: PortalConnection, code: str) -> Connected:
+    """Take over an installation with the authorization code that the portal has given to a user.
+
+    :param connection: as Airflow has it.
+    :param code: good for 30 seconds.
+    :raises InstallationRefusedError: when it does not prove what it has to.
+    :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
+
+    Source: https://apidocs.bitrix24.com/settings/oauth/index.html
+    """
+    from airflow_provider_b24.rest import MemoryTokenStore
+
+    return _connect(connection, MemoryTokenStore(), "authorization_code", code)
+
+
+def connect_by_tokens(connection: PortalConnection) -> Connected:
+    """Verify the tokens that the connection already has, and learn from them which portal it is.
+
+    :param connection: as Airflow has it.
+    :raises InstallationRefusedError: when there are none, or they do not prove what they have to.
+    :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
+    """
+    require_application(connection)
+    store = VariableTokenStore(connection)
+    tokens = store.load()
+    if tokens is None:
+        raise refusal(connection, "not_granted", "It has no tokens yet.")
+    # Others may be using them: the new pair must not be lost, whatever the portal says to it.
+    return _connect(connection, store, "refresh_token", tokens.refresh_token)
+
+
+def authorize_url(connection: PortalConnection, state: str) -> str:
+    """Give the address where a user of the portal lets the application in.
+
+    :param state: what comes back with the code.
+    :raises InstallationRefusedError: for an incoming webhook.
+
+    Source: https://apidocs.bitrix24.com/settings/oauth/index.html
+    """
+    query = {"client_id": require_application(connection).client_id, "state": state}
+    return f"{connection.portal_url}/oauth/authorize/?{urlencode(query)}"
+
+
+def uninstall(
+    connection: PortalConnection, application_token: str, member_id: str, event_time: float | None = None
+) -> bool:
+    """Disable an application that Bitrix24 says was uninstalled. Its event carries no tokens to verify it with.
+
+    :param connection: as Airflow has it.
+    :param event_time: when the event was sent, Unix time by Bitrix24's clock.
+    :return: ``False`` when the event is older than the installation, and means one before it.
+    :raises InstallationRefusedError: when the application token or the portal is not the known one.
+
+    Source: https://apidocs.bitrix24.com/api-reference/common/events/on-app-uninstall.html
+    """
+    require_application(connection)
+    store = InstallationStore(connection)
+    installation = store.begin()
+    expected = connection.application_token or installation.application_token
+    if expected is None:
+        raise refusal(
+            connection, "unknown_application_token", "It has no application_token to verify the event with."
+        )
+    require_application_token(connection, application_token, expected)
+    require_portal(connection, installation, member_id)
+    if event_time is not None and event_time < (installation.event_time or 0):
+        return False
+    gone = Installation(
+        installation.client_id,
+        seed=seed_of(connection.tokens),
+        application_token=installation.application_token,
+        member_id=installation.member_id or member_id,
+        uninstalled_at=time.time(),
+    )
+    store.write(gone)
+    return True
+
+
+def _connect(
+    connection: PortalConnection, token_store: TokenStore, grant_type: GrantType, grant: str
+) -> Connected:
+    require_application(connection)
+    known = InstallationStore(connection).read()
+    with impatient_client(connection, token_store) as client:
+        tokens = _redeem(connection, client, grant_type, grant)
+        require_portal(connection, known, tokens.member_id)
+        profile = _profile(connection, client, "other_portal")
+    return _store(connection, tokens, profile)
+
+
+def _redeem(
+    connection: PortalConnection, client: Bitrix24Client, grant_type: GrantType, grant: str
+) -> Tokens:
+    try:
+        tokens = client.redeem(grant_type, grant)
+    except AuthError as error:
+        if error.retryable:
+            raise
+        raise refusal(
+            connection,
+            "not_granted",
+            f"The authorization server does not confirm that this was granted to its application ({error.code}). "
+            "Check client_id and client_secret, and begin anew: codes and refresh tokens work once.",
+        ) from error
+    if not tokens.member_id:
+        raise refusal(
+            connection, "not_granted", "The authorization server does not say which portal this is."
+        )
+    return tokens
+
+
+def _profile(connection: PortalConnection, client: Bitrix24Client, word: str) -> Mapping[str, Any]:
+    """Ask the connection's own portal who its tokens stand for.
+
+    :param word: what it means when the portal does not accept them.
+    """
+    try:
+        profile = client.call("profile").result
+    except AuthError as error:
+        if error.retryable:
+            raise
+        raise refusal(
+            connection,
+            word,
+            f"{portal_host(connection.portal_url)} does not accept the tokens ({error.code}).",
+        ) from error
+    return profile if isinstance(profile, Mapping) else {}
+
+
+def _require_administrator(connection: PortalConnection, profile: Mapping[str, Any]) -> None:
+    if profile.get("ADMIN") is not True:
+        raise refusal(
+            connection,
+            "not_administrator",
+            "The tokens are not an administrator's. Only an administrator of the portal can install the application.",
+        )
+
+
+def _store(
+    connection: PortalConnection,
+    tokens: Tokens,
+    profile: Mapping[str, Any],
+    application_token: str | None = None,
+    event_time: float | None = None,
+) -> Connected:
+    store = InstallationStore(connection)
+    before = store.begin()
+    # A new installation has a new application token, perhaps; the one before is not to be believed any longer.
+    kept = before.application_token if before.uninstalled_at is None else None
+    installation = dataclasses.replace(
+        before,
+        tokens=tokens,
+        seed=seed_of(connection.tokens),
+        application_token=application_token or kept,
+        member_id=tokens.member_id,
+        installed_at=time.time(),
+        event_time=event_time,
+        uninstalled_at=None,
+    )
+    store.write(installation)
+    name = " ".join(str(profile.get(part) or "") for part in ("NAME", "LAST_NAME")).strip()
+    return Connected(installation, name or f"user {profile.get('ID')}", profile.get("ADMIN") is True)

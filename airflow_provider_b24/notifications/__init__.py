@@ -1,0 +1,1 @@
+"""Notifiers: what a DAG's callbacks and deadlines tell a waiting process."""

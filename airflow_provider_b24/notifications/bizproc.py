@@ -1,0 +1,98 @@
+"""Answering a waiting process from a callback: :class:`BizprocEventSendNotifier`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseNotifier
+
+from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
+from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+PATIENCE = 30.0
+"""Seconds to try. The DAG processor, where DAG callbacks run, ends a file's process after 50 s by default."""
+
+_PAUSE = 3.0
+
+
+class BizprocEventSendNotifier(BaseNotifier):
+    """Answer the robot or workflow action that started the DAG run, from a callback of a DAG or task.
+
+    An event token that was used already means that the process has its answer: nothing is wrong then. Errors that
+    may pass are retried for half a minute.
+
+    :param event_token: the token that came with the call. (templated)
+    :param return_values: property name to value, converted as by ``BizprocEventSendOperator``. (templated)
+    :param log_message: text for the process's log. (templated)
+    :param bitrix24_conn_id: the Airflow connection. (templated)
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
+    """
+
+    template_fields: Sequence[str] = ("event_token", "return_values", "log_message", "bitrix24_conn_id")
+
+    def __init__(
+        self,
+        *,
+        event_token: str = "{{ dag_run.conf['event_token'] }}",  # noqa: S107 - where the token is, not the token
+        return_values: Any = None,
+        log_message: str | None = None,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.event_token = event_token
+        self.return_values = return_values
+        self.log_message = log_message
+        self.bitrix24_conn_id = bitrix24_conn_id
+
+    def notify(self, context: Context) -> None:
+        """Answer.
+
+        :raises Bitrix24Error: when the portal refused, or could not be reached in time.
+        """
+        self.send(self.event_token, self._values(), self.log_message)
+
+    async def async_notify(self, context: Context) -> None:
+        """Answer from the triggerer, where deadlines call back."""
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(self.send)(self.event_token, self._values(), self.log_message)
+
+    def send(self, event_token: str, values: Mapping[str, Any], log_message: str | None) -> None:
+        """Send, for as long as it makes sense.
+
+        :raises Bitrix24Error: when the portal refused, or could not be reached in time.
+        """
+        from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+
+        give_up_at = time.monotonic() + PATIENCE
+        with Bitrix24Hook(self.bitrix24_conn_id, timeout=PATIENCE / 3) as hook:
+            while True:
+                remaining = give_up_at - time.monotonic()
+                try:
+                    hook.get_conn().send_event(event_token, values, log_message, deadline=max(remaining, 1.0))
+                except EventTokenError:
+                    self.log.warning(
+                        "The portal does not accept the event token (any more): the process has been answered "
+                        "before, or has ended."
+                    )
+                    return
+                except Bitrix24Error as error:
+                    if not error.retryable or give_up_at - time.monotonic() < _PAUSE:
+                        raise
+                    self.log.warning("Not delivered yet, trying again: %s", error)
+                    time.sleep(_PAUSE)
+                else:
+                    self.log.info("The process has its answer.")
+                    return
+
+    def _values(self) -> dict[str, Any]:
+        from airflow_provider_b24.operators._values import encode_return_values, parse_return_values
+
+        return encode_return_values(parse_return_values(self.return_values))

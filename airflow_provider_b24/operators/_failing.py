@@ -1,0 +1,25 @@
+"""Which failures end a task at once, and which are left to Airflow's retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_provider_b24.exceptions import Bitrix24Error
+
+
+@contextmanager
+def fail_at_once_unless_retryable() -> Iterator[None]:
+    """Turn an error that no repetition can mend into ``AirflowFailException``; let the others through.
+
+    :raises AirflowFailException: for a :class:`~airflow_provider_b24.exceptions.Bitrix24Error` that is not
+        ``retryable``: a refused call, or one that must not be repeated because it may have been done.
+    """
+    try:
+        yield
+    except Bitrix24Error as error:
+        if error.retryable:
+            raise
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
+        raise AirflowFailException(str(error)) from error

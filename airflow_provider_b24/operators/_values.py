@@ -1,0 +1,142 @@
+"""The one conversion table: what a DAG returns, as ``bizproc.event.send`` takes it."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+PROPERTY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""A letter, then letters, digits and underscores: what Bitrix24 accepts as the name of a property."""
+
+_SHOWN = 200
+
+
+def parse_return_values(rendered: object) -> dict[str, Any]:
+    """Read what a template field was rendered to.
+
+    A mapping is taken as it is. A string is read as JSON, then as a Python literal: a Jinja template that pulls
+    a dictionary from XCom renders to the latter. ``None`` and an empty string are no values at all.
+
+    :param rendered: the rendered ``return_values``.
+    :raises ValueError: when it is neither; the message shows what was read.
+    """
+    if rendered is None or rendered == "":
+        return {}
+    try:
+        value = read_text(rendered) if isinstance(rendered, str) else rendered
+    except ValueError:
+        raise ValueError(
+            f"return_values is neither JSON nor a Python literal. This was read: {_shown(rendered)}"
+        ) from None
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"return_values must be a mapping of property names to values, but this was read: {_shown(rendered)}"
+        )
+    return dict(value)
+
+
+def read_text(text: str) -> object:
+    """Read JSON, or what a template makes of a Python value.
+
+    :raises ValueError: when it is neither.
+    """
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(text.strip())
+        except (SyntaxError, MemoryError, RecursionError):
+            raise ValueError("neither JSON nor a Python literal") from None
+    return value
+
+
+def encode_return_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert values to what the portal understands.
+
+    ================================  =================================================
+    Python                            Bitrix24
+    ================================  =================================================
+    ``bool``                          ``Y`` or ``N``
+    ``datetime``                      ISO 8601 with offset (a naive one is taken as UTC)
+    ``date``                          ``YYYY-MM-DD``
+    ``int``, ``float``, ``Decimal``   a number; a ``Decimal`` no float can hold, as text
+    numpy scalar                      as the Python value it holds
+    ``str``                           as it is
+    ``None``                          empty
+    list, tuple, lazy XCom sequence   multiple value, each element by this table
+    ================================  =================================================
+
+    :param values: property name to value.
+    :raises ValueError: for a bad property name, a nested mapping or list, or a value nobody could read;
+        the message names the property.
+    """
+    encoded = {}
+    for name, value in values.items():
+        if not isinstance(name, str) or not PROPERTY_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot name a return property: Bitrix24 takes a letter, then letters, digits and _."
+            )
+        encoded[name] = _encode(value, name)
+    return encoded
+
+
+def _encode(value: object, name: str) -> object:
+    value = _without_numpy(value)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return [_encode_single(_without_numpy(element), name) for element in value]
+    return _encode_single(value, name)
+
+
+def _encode_single(value: object, name: str) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "Y" if value else "N"
+    if isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{name}: {value} is not a number that Bitrix24 can store.")
+        return value
+    if isinstance(value, Decimal):
+        return _encode_decimal(value, name)
+    if isinstance(value, dt.datetime):
+        import pendulum
+
+        return pendulum.instance(value).to_atom_string()
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    raise ValueError(
+        f"{name}: a {type(value).__name__} cannot be sent to Bitrix24. Return text, numbers, booleans, dates, "
+        f"or a list of them; convert anything else first, for example with json.dumps. This was read: {_shown(value)}"
+    )
+
+
+def _encode_decimal(value: Decimal, name: str) -> int | float | str:
+    if not value.is_finite():
+        raise ValueError(f"{name}: {value} is not a number that Bitrix24 can store.")
+    if value == value.to_integral_value():
+        return int(value)
+    as_float = float(value)
+    return as_float if Decimal(repr(as_float)) == value else str(value)
+
+
+def _without_numpy(value: Any) -> object:
+    """Unwrap numpy's scalars and arrays without importing numpy."""
+    if type(value).__module__.partition(".")[0] != "numpy":
+        return value
+    if value.dtype.kind == "M":  # nanoseconds would unwrap to a bare integer
+        value = value.astype("datetime64[us]")
+    unwrapped: object = value.tolist()
+    return unwrapped
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

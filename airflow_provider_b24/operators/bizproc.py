@@ -1,0 +1,284 @@
+"""Tasks of a business process: answer it, write to its log, start one, stop one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
+
+from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
+from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
+from airflow_provider_b24.operators._base import Bitrix24BaseOperator
+from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
+from airflow_provider_b24.operators._values import encode_return_values, parse_return_values, read_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+EVENT_TOKEN_TEMPLATE = "{{ dag_run.conf['event_token'] }}"  # noqa: S105 - where the token is, not the token
+"""Where the receiver puts the token of the call that started the run."""
+DOCUMENT_ID_TEMPLATE = "{{ dag_run.conf['document_id'] }}"
+"""Where it puts the three parts of the document's id."""
+
+
+class BizprocEventSendOperator(Bitrix24BaseOperator):
+    """Answer a robot or workflow action that waits for this DAG.
+
+    An event token is good for one answer. When an earlier try of this task may have delivered it and only then
+    lost its worker, the portal's refusal of the token counts as delivered, with a warning.
+
+    Every non-retryable error fails the task at once; the others are left to the task's ``retries``.
+
+    :param event_token: the token that came with the call. (templated)
+    :param return_values: property name to value; as a mapping whose values may be templates and XComs, or as one
+        template or XCom that gives the mapping. ``bool`` becomes ``Y`` or ``N``, dates become ISO 8601,
+        ``None`` becomes empty, a list a multiple value. (templated)
+    :param log_message: text for the process's log; empty means Bitrix24's own. (templated)
+    :param bitrix24_conn_id: the Airflow connection. (templated)
+    :param deferrable: send from the triggerer, which packs the answers of many runs into one request.
+    :param on_denied: ``fail`` or ``skip`` the task when the token is invalid, expired or used. (templated)
+    :return: ``True``: the portal has the answer.
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
+    """
+
+    template_fields: Sequence[str] = (
+        "event_token",
+        "return_values",
+        "log_message",
+        "bitrix24_conn_id",
+        "on_denied",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"return_values": "json"}
+
+    def __init__(
+        self,
+        *,
+        event_token: str = EVENT_TOKEN_TEMPLATE,
+        return_values: Any = None,
+        log_message: str | None = None,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        on_denied: str = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.event_token = event_token
+        self.return_values = return_values
+        self.log_message = log_message
+        self.deferrable = deferrable
+        self.on_denied = on_denied
+
+    def execute(self, context: Context) -> bool:
+        """Check everything, then send, or hand over to the triggerer."""
+        self._check_fields()
+        values = self.values_to_send()
+        self._check_texts(values)
+        if self.deferrable:
+            self._defer(context, values)
+        try:
+            with self.hook as hook:
+                hook.send_event(self.event_token, values, self.log_message)
+        except Bitrix24Error as error:
+            return self._not_accepted(error, context)
+        return self._delivered()
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> bool:
+        """Finish after the triggerer has sent the answer, or could not."""
+        from airflow_provider_b24.triggers._events import error_of
+
+        error = error_of(event)
+        if error is None:
+            return self._delivered()
+        return self._not_accepted(error, context, repeated=bool(event.get("repeated")))
+
+    def values_to_send(self) -> dict[str, Any]:
+        """Read and convert the rendered ``return_values``.
+
+        :raises AirflowFailException: when they cannot be sent; nothing has been.
+        """
+        try:
+            return encode_return_values(parse_return_values(self.return_values))
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was sent. {error}") from None
+
+    def _check_fields(self) -> None:
+        if not isinstance(self.event_token, str) or not self.event_token.strip():
+            raise AirflowFailException(
+                "Nothing was sent: event_token is empty. It comes with the robot's call; a run that was started "
+                "by other means has none."
+            )
+        if self.on_denied not in ("fail", "skip"):
+            raise AirflowFailException(
+                f"Nothing was sent: on_denied is 'fail' or 'skip', not {self.on_denied!r}."
+            )
+
+    def _check_texts(self, values: Mapping[str, Any]) -> None:
+        """Find out before anything is sent: trying again would not help, and a process is waiting."""
+        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.rest.encoding import plain
+
+        try:
+            plain(answer_params(self.event_token, values, self.log_message))
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was sent. {error}") from None
+
+    def _defer(self, context: Context, values: dict[str, Any]) -> None:
+        from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
+
+        ti = context["ti"]
+        self.defer(
+            trigger=BizprocEventSendTrigger(
+                event_token=self.event_token,
+                return_values=values,
+                log_message=self.log_message,
+                bitrix24_conn_id=self.bitrix24_conn_id,
+                answering_task={
+                    "dag_id": ti.dag_id,
+                    "task_id": ti.task_id,
+                    "run_id": ti.run_id,
+                    "map_index": -1 if ti.map_index is None else ti.map_index,
+                },
+            ),
+            method_name="execute_complete",
+        )
+
+    def _delivered(self) -> bool:
+        self.log.info("The process has its answer.")
+        return True
+
+    def _not_accepted(self, error: Bitrix24Error, context: Context, *, repeated: bool = False) -> bool:
+        if isinstance(error, EventTokenError):
+            if repeated or context["ti"].try_number > 1:
+                self.log.warning(
+                    "The portal refused the event token, and this is not the first attempt to answer: "
+                    "an earlier one counts as delivered."
+                )
+                return True
+            if self.on_denied == "skip":
+                raise AirflowSkipException(f"Nobody waits for this answer any more. {error}")
+        with fail_at_once_unless_retryable():
+            raise error
+
+
+class BizprocActivityLogOperator(Bitrix24BaseOperator):
+    """Write a line to the log of the process that waits for this DAG; the process goes on waiting.
+
+    :param log_message: the text. (templated)
+    :param event_token: the token that came with the call; writing does not use it up. (templated)
+    :param bitrix24_conn_id: the Airflow connection. (templated)
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-activity/bizproc-activity-log.html
+    """
+
+    template_fields: Sequence[str] = ("event_token", "log_message", "bitrix24_conn_id")
+
+    def __init__(
+        self,
+        *,
+        log_message: str,
+        event_token: str = EVENT_TOKEN_TEMPLATE,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.event_token = event_token
+        self.log_message = log_message
+
+    def execute(self, context: Context) -> bool:
+        """Write the line."""
+        with fail_at_once_unless_retryable(), self.hook as hook:
+            return hook.log_activity(self.event_token, self.log_message)
+
+
+class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
+    """Start a workflow for a document.
+
+    A start that may have happened (the connection broke before the answer came) is not repeated: the task
+    fails, so that nobody gets two processes.
+
+    :param template_id: id of the workflow template. (templated)
+    :param document_id: module, entity class and id, such as ``["crm", "CCrmDocumentLead", "LEAD_77"]``; by default
+        the document for which the run was called. (templated)
+    :param parameters: the template's parameters. (templated)
+    :param bitrix24_conn_id: the Airflow connection. (templated)
+    :return: id of the process.
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-start.html
+    """
+
+    template_fields: Sequence[str] = ("template_id", "document_id", "parameters", "bitrix24_conn_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        template_id: int | str,
+        document_id: Sequence[str] | str = DOCUMENT_ID_TEMPLATE,
+        parameters: Mapping[str, Any] | None = None,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.template_id = template_id
+        self.document_id = document_id
+        self.parameters = parameters
+
+    def execute(self, context: Context) -> str:
+        """Start the workflow."""
+        params: dict[str, Any] = {"TEMPLATE_ID": self.template_id, "DOCUMENT_ID": self._document_parts()}
+        if self.parameters:
+            params["PARAMETERS"] = dict(self.parameters)
+        with fail_at_once_unless_retryable(), self.hook as hook:
+            workflow_id = str(hook.call("bizproc.workflow.start", params))
+        self.log.info("Started workflow %s.", workflow_id)
+        return workflow_id
+
+    def _document_parts(self) -> list[str]:
+        parts: object = self.document_id
+        if isinstance(parts, str):
+            with suppress(ValueError):
+                parts = read_text(parts)
+        if (
+            isinstance(parts, (list, tuple))
+            and len(parts) == 3
+            and all(isinstance(part, str) for part in parts)
+        ):
+            return list(parts)
+        raise AirflowFailException(
+            "Nothing was started: document_id has three parts, module, entity class and id, "
+            f"not {self.document_id!r}."
+        )
+
+
+class BizprocWorkflowTerminateOperator(Bitrix24BaseOperator):
+    """Stop a running workflow; its record stays.
+
+    :param workflow_id: id of the process. (templated)
+    :param status: text shown as the reason. (templated)
+    :param bitrix24_conn_id: the Airflow connection. (templated)
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-terminate.html
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "status", "bitrix24_conn_id")
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        status: str | None = None,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.workflow_id = workflow_id
+        self.status = status
+
+    def execute(self, context: Context) -> None:
+        """Stop the workflow."""
+        params = {"ID": self.workflow_id} | ({"STATUS": self.status} if self.status else {})
+        with fail_at_once_unless_retryable(), self.hook as hook:
+            hook.call("bizproc.workflow.terminate", params)

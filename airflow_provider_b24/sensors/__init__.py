@@ -1,0 +1,1 @@
+"""Tasks that wait: for external results, for what a REST method says, for processes and people."""

@@ -1,0 +1,57 @@
+"""Wait for a workflow to end, or for people to do what it asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
+
+_ALL_DONE = "result and not (result | map(attribute='STATUS') | map('int') | select('equalto', 0) | list)"
+"""There are tasks, and none has the status 0, *running*."""
+
+
+class BizprocWorkflowSensor(Bitrix24MethodSensor):
+    """Wait until a workflow runs no more: it has finished, was terminated, or was deleted.
+
+    The connection's user must be an administrator of the portal. All other parameters are those of
+    :class:`~airflow_provider_b24.sensors.rest.Bitrix24MethodSensor`.
+
+    :param workflow_id: id of the process, as ``BizprocWorkflowStartOperator`` returns it. (templated)
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-instances.html
+    """
+
+    def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
+        super().__init__(
+            method="bizproc.workflow.instances",
+            parameters={"SELECT": ["ID"], "FILTER": {"ID": workflow_id}},
+            condition="not result",
+            **kwargs,
+        )
+
+
+class BizprocTaskSensor(Bitrix24MethodSensor):
+    """Wait until people have done all the tasks that a workflow asks of them.
+
+    A workflow without a task yet is waited for. In the cloud a task can be seen for one day after its workflow
+    has ended, so poll more often than that. All other parameters are those of
+    :class:`~airflow_provider_b24.sensors.rest.Bitrix24MethodSensor`.
+
+    :param workflow_id: id of the process. (templated)
+    :param select: fields of the tasks to return, besides ``ID``, ``NAME``, ``STATUS`` and ``USER_ID``. (templated)
+    :return: the tasks; their ``STATUS`` says what was decided (1 approved, 2 rejected, 3 done, 4 cancelled ...).
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-task/bizproc-task-list.html
+    """
+
+    def __init__(self, *, workflow_id: str, select: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(
+            method="bizproc.task.list",
+            parameters={
+                "SELECT": ["ID", "NAME", "STATUS", "USER_ID", *select],
+                "FILTER": {"WORKFLOW_ID": workflow_id},
+            },
+            condition=_ALL_DONE,
+            **kwargs,
+        )

@@ -1,0 +1,1 @@
+"""What the deferrable modes wait with."""

@@ -1,0 +1,61 @@
+"""One portal for all triggers of a triggerer: their calls travel together, up to 50 in a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest import Coalescer
+
+_users: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
+
+
+class _Shared:
+    """A coalescer with the number of triggers that use it."""
+
+    def __init__(self, conn_id: str) -> None:
+        from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+
+        self.hook = Bitrix24Hook(conn_id)
+        self.users = 0
+        self._opening = asyncio.Lock()
+        self._coalescer: Coalescer | None = None
+
+    async def coalescer(self) -> Coalescer:
+        async with self._opening:
+            if self._coalescer is None:
+                from airflow_provider_b24.rest import Coalescer
+
+                self._coalescer = Coalescer(await self.hook.get_async_conn())
+        return self._coalescer
+
+    async def close(self) -> None:
+        if self._coalescer is not None:
+            await self._coalescer.close()
+        await self.hook.aclose()
+
+
+@asynccontextmanager
+async def shared_portal(conn_id: str) -> AsyncIterator[Coalescer]:
+    """Give the coalescer that all triggers with this connection use in the running event loop.
+
+    It is closed when its last user leaves, so that a changed connection is read anew. What is on its way by then
+    arrives first.
+
+    :param conn_id: the Airflow connection.
+    :raises ConnectionConfigError: when the connection cannot be used.
+    """
+    portals = _users.setdefault(asyncio.get_running_loop(), {})
+    shared = portals.setdefault(conn_id, _Shared(conn_id))
+    shared.users += 1
+    try:
+        yield await shared.coalescer()
+    finally:
+        shared.users -= 1
+        if not shared.users:
+            portals.pop(conn_id, None)
+            await shared.close()
