@@ -1,0 +1,149 @@
+"""The FastAPI application that is mounted at ``/bitrix24``: routes, and the border between async and blocking work.
+
+Airflow does not authenticate requests to it. Every route proves its caller itself: robot calls by the portal's
+application token, results by a signed reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from airflow_provider_b24.receiver import metrics, results
+from airflow_provider_b24.receiver.access_log import ConcealedReferences
+from airflow_provider_b24.receiver.answers import Answer, RefusedError, anonymous, unavailable
+from airflow_provider_b24.receiver.bodies import MAX_BODY_BYTES, MAX_BODY_SECONDS, read_body
+from airflow_provider_b24.receiver.dag_runs import DagRuns
+from airflow_provider_b24.receiver.database import DatabaseHangsError, is_away
+from airflow_provider_b24.receiver.desk import Desk
+from airflow_provider_b24.receiver.installation import Installations
+from airflow_provider_b24.receiver.installation_routes import add_installation_routes
+from airflow_provider_b24.receiver.oauth_flow import add_oauth_routes
+from airflow_provider_b24.receiver.patience import Patience
+from airflow_provider_b24.receiver.portals import Portals
+from airflow_provider_b24.receiver.replay import Replay
+from airflow_provider_b24.receiver.robot_calls import RobotCalls
+from airflow_provider_b24.receiver.spool import Spool, default_folder
+
+log = logging.getLogger(__name__)
+
+_THREADS = 8
+_QUEUE = 200
+_SPOOL_THREADS = 2
+DATABASE_SECONDS = 10.0
+
+Work = Callable[[bytes], Answer]
+
+
+def create_app(
+    *,
+    spool_folder: Path | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_seconds: float = MAX_BODY_SECONDS,
+    database_seconds: float = DATABASE_SECONDS,
+) -> FastAPI:
+    """Make the receiver.
+
+    ``app.state.replay`` is what brings spooled calls to Airflow; whoever serves the application starts it.
+
+    :param spool_folder: where calls are kept while the database is away; by default ``[bitrix24] spool_folder``.
+    :param max_body_bytes: longest accepted body.
+    :param max_body_seconds: longest time a body may take to arrive.
+    :param database_seconds: how long to wait for Airflow's database before it counts as away.
+    """
+    app = FastAPI(
+        title="Bitrix24 receiver",
+        description="Robot calls of Bitrix24 and results of external workers.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_middleware(ConcealedReferences)
+    spool, portals = Spool(spool_folder or default_folder()), Portals()
+    robot_calls = RobotCalls(DagRuns(), portals, spool)
+    app.state.replay = Replay(robot_calls, spool, portals)
+    # Own threads: a database that hangs must take neither those of Airflow's user interface, nor the spool's.
+    patience = Patience("bitrix24-receiver", threads=_THREADS, seconds=database_seconds, queue=_QUEUE)
+    spool_threads = ThreadPoolExecutor(_SPOOL_THREADS, "bitrix24-receiver-spool")
+
+    async def do(request: Request, route: str, work: Work, instead: Work | None = None) -> JSONResponse:
+        began = time.monotonic()
+        answer: Answer | RefusedError
+        try:
+            body = await read_body(request, max_bytes=max_body_bytes, max_seconds=max_body_seconds)
+            try:
+                answer = await patience.ado(partial(work, body))
+            except DatabaseHangsError:
+                log.error("Airflow's database hangs, or is too slow for all that is asked of it.")
+                if instead is None:
+                    raise unavailable() from None
+                answer = await asyncio.wrap_future(spool_threads.submit(instead, body))
+        except RefusedError as refusal:
+            answer = refusal
+        except Exception as error:
+            answer = _refusal_for(error)
+        metrics.count_request(route, answer.status, time.monotonic() - began)
+        return JSONResponse(dict(answer.body), answer.status)
+
+    @app.post("/{conn_id}/robots/{dag_id}", status_code=202)
+    async def robot_call(conn_id: str, dag_id: str, request: Request) -> JSONResponse:
+        """Take a robot call of Bitrix24 (form-encoded) and start a DAG run."""
+        return await do(
+            request,
+            "robot_call",
+            partial(robot_calls.accept, conn_id, dag_id),
+            instead=partial(robot_calls.keep, conn_id, dag_id),
+        )
+
+    @app.post("/results/{reference}", status_code=202)
+    async def result(reference: str, request: Request) -> JSONResponse:
+        """Take the result of an external worker, a JSON object."""
+        return await do(request, "result", partial(results.deliver_result, reference))
+
+    @app.post("/results/{reference}/fail", status_code=202)
+    async def failure(reference: str, request: Request) -> JSONResponse:
+        """Take the failure report of an external worker, ``{"message": "..."}``."""
+        return await do(request, "failure", partial(results.deliver_failure, reference))
+
+    @app.post("/results/{reference}/heartbeat", status_code=202)
+    async def heartbeat(reference: str, request: Request) -> JSONResponse:
+        """Take a sign of life of an external worker; the body is ignored."""
+        return await do(request, "heartbeat", lambda _body: results.note_heartbeat(reference))
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """Say that the receiver is up, and how many calls wait for the database."""
+        return {"status": "healthy", "spool": {"waiting": spool.depth(), "refused": spool.refused()}}
+
+    desk = Desk(_refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
+    installations = Installations()
+    add_installation_routes(app, desk, installations)
+    add_oauth_routes(app, desk, installations)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_route(_request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 405:
+            refusal = RefusedError(405, "wrong_method", "The receiver knows this route by another method.")
+        else:
+            refusal = RefusedError(error.status_code, "unknown_route", "The receiver has no such route.")
+        return JSONResponse(refusal.body, refusal.status, headers=error.headers)
+
+    return app
+
+
+def _refusal_for(error: Exception) -> RefusedError:
+    if is_away(error):
+        log.error("A request cannot be done, Airflow's database is away: %s", anonymous(error))
+        return unavailable()
+    log.error("A request failed: %s", anonymous(error))
+    return RefusedError(500, "internal", "The receiver failed; its log says more.")
