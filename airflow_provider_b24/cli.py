@@ -1,0 +1,148 @@
+"""The command `airflow-b24`: what it offers, and where each part of it lives.
+
+Subcommands are imported when they are called: `airflow-b24 --help` must not wait for Airflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_b24.sandbox import SandboxPortal
+
+
+class _AirflowCommand(Protocol):
+    """A module that a subcommand lives in."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it and give the exit code."""
+
+
+#: Subcommands that work with Airflow: where each lives, and what it is good for.
+_AIRFLOW_COMMANDS = {
+    "robots": ("robots.command", "compare the robots of your DAGs with a portal, and register them"),
+    "calls": ("robots.calls_command", "list robot calls and what became of them; answer one by hand"),
+    "connect": ("connect", "connect an application to a portal, from this terminal"),
+    "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: without the program's name; the process's own by default.
+    :returns: exit code: 0 for success, 1 for a failure, 2 for a command line that makes no sense, 130 for Ctrl-C.
+    """
+    chosen = _command_line(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if chosen.command in _AIRFLOW_COMMANDS:
+            # As Airflow's own commands do: without it connections in the metadata database are not looked at.
+            os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+            return _airflow_command(chosen.command).run(chosen)
+        if chosen.command == "sandbox":
+            return _sandbox(chosen)
+        from airflow_provider_b24 import demo
+
+        return demo.run(keep=chosen.keep)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="airflow-b24",
+        description="Apache Airflow and Bitrix24: robots as code, and a portal to try them on.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, purpose) in _AIRFLOW_COMMANDS.items():
+        subparser = commands.add_parser(name, help=purpose)
+        if arguments and arguments[0] == name:
+            _airflow_command(name).add_arguments(subparser)
+    _add_sandbox(commands.add_parser("sandbox", help="run a Bitrix24 portal on this machine until Ctrl-C"))
+    demo = commands.add_parser(
+        "demo", help="watch the whole loop: a robot calls, a DAG works, the process goes on"
+    )
+    demo.add_argument(
+        "--keep", action="store_true", help="stay up afterwards and print the addresses, until Ctrl-C"
+    )
+    return parser.parse_args(arguments)
+
+
+def _airflow_command(name: str) -> _AirflowCommand:
+    return cast("_AirflowCommand", import_module(f"airflow_provider_b24.{_AIRFLOW_COMMANDS[name][0]}"))
+
+
+def _add_sandbox(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on (a free one)")
+    parser.add_argument(
+        "--tariff", choices=("standard", "enterprise"), default="standard", help="request limit"
+    )
+    parser.add_argument(
+        "--https", action="store_true", help="speak TLS with a certificate made for the purpose"
+    )
+    parser.add_argument(
+        "--no-limits", action="store_true", help="never answer that there were too many requests"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _sandbox(chosen: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from airflow_provider_b24.sandbox import serve
+
+    over = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: over.set())
+    try:
+        serve.run(
+            chosen.host,
+            chosen.port,
+            tariff=chosen.tariff,
+            https=chosen.https,
+            limits=not chosen.no_limits,
+            announce=_announce,
+            stop=over,
+        )
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}\n")
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _announce(portal: SandboxPortal) -> None:
+    from airflow_provider_b24.sandbox_connection import as_environment, oauth_connection
+
+    ((name, value),) = as_environment(oauth_connection(portal)).items()
+    steps = '{"steps": [{"type": "call_robot", "code": "score_lead", "properties": {"budget": 60000}}]}'
+    sys.stdout.write(
+        f"A Bitrix24 portal is at {portal.url}/ - a page with what happens in it. Ctrl-C ends it.\n\n"
+        f"Incoming webhook:\n  {portal.webhook.url}\n\n"
+        f"Airflow connection, as its application:\n  export {name}='{value}'\n\n"
+        f"Start a process that calls a robot:\n"
+        f"  curl -H 'Content-Type: application/json' -d '{steps}' {portal.url}/sandbox/processes\n"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

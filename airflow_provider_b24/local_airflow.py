@@ -1,0 +1,241 @@
+"""A real Airflow for one machine: `airflow standalone` on SQLite in its own home, ended with all it starts."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import re
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_b24.airflow_api import AirflowApi, AirflowApiError, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from airflow_provider_b24._process_tree import ProcessTree
+
+_DEFINES_A_DAG = re.compile(rb"^\s*@\w*dag\b|\bDAG\(", re.MULTILINE)
+_TITLES = {
+    "scheduler": re.compile(r"airflow scheduler$"),
+    "dag-processor": re.compile(r"airflow dag-processor$"),
+    "api-server": re.compile(r"airflow api[_-]server\b"),
+    "triggerer": re.compile(r"airflow triggerer$"),
+    "worker": re.compile(r"airflow worker -- (?!LocalExecutor)|airflow supervisor"),
+}
+
+
+class LocalAirflowError(Exception):
+    """Airflow did not start; the text ends with the last lines it printed."""
+
+
+class LocalAirflow(AirflowApi):
+    """A complete Airflow (scheduler, triggerer, DAG processor, API server, local executor) for tests.
+
+    ``with LocalAirflow("dags/") as airflow: run_id = airflow.trigger("my_dag")``
+
+    It listens on free loopback ports, everybody is its administrator, and it knows nothing of the user's own
+    Airflow: no `AIRFLOW…` variable of the environment reaches it. When the block ends, and also when this
+    process is killed, every process it started ends.
+
+    :param dags_folder: where the DAG files are. Changed files are parsed again within seconds.
+    :param env: more environment for all of its processes: `AIRFLOW_CONN_…`, `AIRFLOW__SECTION__OPTION`.
+    :param home: `AIRFLOW_HOME` to use and to keep; without one it is temporary.
+    :param start_timeout: seconds until it must answer and have parsed the DAG files.
+    """
+
+    def __init__(
+        self,
+        dags_folder: Path | str,
+        *,
+        env: Mapping[str, str] | None = None,
+        home: Path | str | None = None,
+        start_timeout: float = 120,
+    ) -> None:
+        self.dags_folder = Path(dags_folder).resolve()
+        self._extra_env = dict(env or {})
+        self._is_temporary = home is None
+        self.home = Path(home).resolve() if home else Path(tempfile.mkdtemp(prefix="airflow-b24-"))
+        self.start_timeout = start_timeout
+        self._ports = free_ports(3)
+        self._tree: ProcessTree | None = None
+        super().__init__(f"http://127.0.0.1:{self._ports[0]}")
+
+    @property
+    def output(self) -> Path:
+        """The file with everything that Airflow's processes print."""
+        return self.home / "standalone.log"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of task and DAG processor logs."""
+        return self.home / "logs"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of Airflow's processes, for a command that is to act on this Airflow."""
+        port, worker_log_port, trigger_log_port = self._ports
+        options = {
+            "CORE__DAGS_FOLDER": str(self.dags_folder),
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "CORE__EXECUTOR": "LocalExecutor",
+            # Each is a process forked at the start: the default of 32 takes seconds on a small machine.
+            "CORE__PARALLELISM": "8",
+            "CORE__FERNET_KEY": self._secret("fernet_key"),
+            "CORE__TEST_CONNECTION": "Enabled",
+            "CORE__HOSTNAME_CALLABLE": "socket.gethostname",
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "API__HOST": "127.0.0.1",
+            "API__PORT": str(port),
+            "API__BASE_URL": self.url,
+            "API__SECRET_KEY": self._secret("api_secret_key"),
+            "API__WORKERS": "1",
+            "API_AUTH__JWT_SECRET": self._secret("jwt_secret", 64),
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
+            # Look for changed files often, but parse the unchanged ones once: the processors have other work.
+            "DAG_PROCESSOR__REFRESH_INTERVAL": "2",
+            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+            # It would say so at every look, and drown what matters.
+            "LOGGING__NAMESPACE_LEVELS": "airflow.dag_processing.manager.DagFileProcessorManager=WARNING",
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            # How late a task's supervisor notices its end. A deferred task that is resumed within this time may be
+            # failed by the scheduler (https://github.com/apache/airflow/issues/72716); the default is 5.
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            # On a machine with other work the API server may take its time.
+            "WORKERS__EXECUTION_API_TIMEOUT": "30",
+            "USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
+        }
+        env |= {f"AIRFLOW__{option}": value for option, value in options.items()}
+        env |= {"AIRFLOW_HOME": str(self.home), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        # `airflow standalone` starts its parts as `airflow …`: it must find the one of this Python.
+        env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+        return env | self._extra_env
+
+    def _secret(self, name: str, length: int = 32) -> str:
+        """Make a key that stays the same for one home: a kept database can be read again later."""
+        file = self.home / f".{name}"
+        if not file.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(base64.urlsafe_b64encode(secrets.token_bytes(length)).decode())
+        return file.read_text()
+
+    def __enter__(self) -> LocalAirflow:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start Airflow and wait until it answers, all its parts are healthy and the DAG files are parsed.
+
+        :raises LocalAirflowError: when it ends, takes too long, or a DAG file cannot be imported.
+        """
+        from airflow_provider_b24._process_tree import ProcessTree
+
+        command = [sys.executable, "-m", "airflow", "standalone"]
+        self._tree = ProcessTree(command, env=self.env, output=self.output, cwd=self.home)
+        deadline = time.monotonic() + self.start_timeout
+        if not wait_until(self._is_up, self.start_timeout):
+            self._fail(f"Airflow was not ready within {self.start_timeout:g} s")
+        if not wait_until(self._has_parsed, max(0, deadline - time.monotonic())):
+            self._fail(f"Airflow did not parse the DAG files within {self.start_timeout:g} s")
+
+    def stop(self) -> None:
+        """End Airflow and everything it started; a temporary home is deleted."""
+        if self._tree is not None:
+            self._tree.stop()
+            self._tree = None
+        if self._is_temporary:
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def processes(self) -> dict[str, list[int]]:
+        """List process ids by part: `scheduler`, `triggerer`, `dag-processor`, `api-server`, `worker`.
+
+        The first id of a part is its main process; a part that does not run has an empty list.
+        A worker is a running task.
+        """
+        running = sorted(self._running_tree().processes(), key=lambda process: process.pid)
+        return {part: [p.pid for p in running if title.search(p.title)] for part, title in _TITLES.items()}
+
+    def start_part(self, part: str) -> None:
+        """Start a part again that was killed: `scheduler`, `triggerer`, `dag-processor` or `api-server`."""
+        self._running_tree().start([sys.executable, "-m", "airflow", part])
+
+    def tail(self, lines: int = 40) -> str:
+        """Read the last lines that Airflow's processes printed."""
+        if not self.output.exists():
+            return ""
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+
+    def _running_tree(self) -> ProcessTree:
+        if self._tree is None:
+            raise LocalAirflowError("Airflow is not running: use it in a `with` block")
+        return self._tree
+
+    def _is_up(self) -> bool:
+        import requests
+
+        if (code := self._running_tree().exit_code()) is not None:
+            self._fail(f"Airflow ended with exit code {code} while starting")
+        try:
+            return not self.unhealthy()
+        except (requests.RequestException, AirflowApiError):
+            return False
+
+    def _has_parsed(self) -> bool:
+        if errors := self.import_errors():
+            broken = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items())
+            raise LocalAirflowError(f"DAG files cannot be imported:\n{broken}")
+        parsed = {dag["relative_fileloc"] for dag in self.dags().values()}
+        return parsed.issuperset(dag_files(self.dags_folder))
+
+    def _fail(self, what: str) -> None:
+        raise LocalAirflowError(f"{what}; {self.output} ends with:\n{self.tail()}")
+
+
+def dag_files(folder: Path) -> set[str]:
+    """Files below a folder that visibly define a DAG, relative to it."""
+    return {
+        str(file.relative_to(folder))
+        for file in folder.rglob("*.py")
+        if _DEFINES_A_DAG.search(file.read_bytes())
+    }
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports nobody listens on, below the range that outgoing connections are given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randint(15000, 32000)  # noqa: S311 - no secret, only spread
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if port not in found and probe.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+    return found

@@ -1,0 +1,263 @@
+"""Who may call: users, incoming webhooks, applications with their tokens."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_b24.sandbox.errors import RestError, no_auth_found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provider_b24.sandbox.clock import Clock
+
+#: What a webhook or an application may do unless it is told otherwise.
+DEFAULT_SCOPE = ("bizproc", "crm", "task", "user")
+REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
+AUTHORIZATION_CODE_LIFETIME = 30
+
+
+@dataclass(slots=True)
+class User:
+    """An employee."""
+
+    id: int
+    name: str = "Sandbox"
+    last_name: str = "User"
+    admin: bool = False
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An incoming webhook: one user, one secret code.
+
+    :param url: the address that REST methods are appended to.
+    """
+
+    user_id: int
+    code: str = field(repr=False)
+    scope: tuple[str, ...]
+    url: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class TokenPair:
+    """An access token and the refresh token issued with it."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    user_id: int
+    expires: float
+    refresh_expires: float
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who makes a call, and in what capacity.
+
+    :param key: what operating time is counted for: the webhook or the application.
+    """
+
+    user: User
+    scope: tuple[str, ...]
+    key: str
+    application: Application | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    application: Application
+    user_id: int
+    expires: float
+
+
+class Application:
+    """An OAuth application installed in the portal."""
+
+    def __init__(
+        self, tokens: Tokens, *, client_id: str, scope: tuple[str, ...], redirect_uri: str, number: int
+    ) -> None:
+        self._tokens = tokens
+        self.id = number
+        self.client_id = client_id
+        self.client_secret = secrets.token_urlsafe(32)
+        self.application_token = secrets.token_hex(16)
+        self.scope = scope
+        self.redirect_uri = redirect_uri
+        self.installed = True
+        #: Whether the installation was finished by `BX24.installFinish`, where there is a page to do so.
+        self.finished = True
+        #: The authorization server answers `PAYMENT_REQUIRED` while this is false.
+        self.paid = True
+        #: Users who may use the application; `None` means everybody.
+        self.allowed_users: set[int] | None = None
+        self.options: dict[str, object] = {}
+        self._pair = tokens.issue(self, 1)
+
+    def __repr__(self) -> str:
+        return f"Application(client_id={self.client_id!r})"
+
+    @property
+    def access_token(self) -> str:
+        """The access token issued last."""
+        return self._pair.access_token
+
+    @property
+    def refresh_token(self) -> str:
+        """The refresh token issued last."""
+        return self._pair.refresh_token
+
+    def issue_tokens(self, user_id: int = 1) -> TokenPair:
+        """Issue a pair of tokens, which becomes the application's current one.
+
+        :param user_id: on whose behalf the application acts with it.
+        """
+        self._pair = self._tokens.issue(self, user_id)
+        return self._pair
+
+    def keep(self, pair: TokenPair) -> None:
+        """Make `pair` the current one."""
+        self._pair = pair
+
+
+class Tokens:
+    """All access tokens, refresh tokens and authorization codes of a portal."""
+
+    def __init__(self, clock: Clock, lifetime: float, users: Mapping[int, User]) -> None:
+        self._clock = clock
+        self._users = users
+        self.lifetime = lifetime
+        self._by_access: dict[str, tuple[Application, TokenPair]] = {}
+        self._by_refresh: dict[str, tuple[Application, TokenPair]] = {}
+        self._codes: dict[str, _Code] = {}
+
+    def issue(self, application: Application, user_id: int) -> TokenPair:
+        """Issue a new pair.
+
+        :raises ValueError: for a user the portal does not have.
+        """
+        if user_id not in self._users:
+            raise ValueError(f"The portal has no user {user_id}; add one with add_user()")
+        now = self._clock.now()
+        pair = TokenPair(
+            access_token=secrets.token_hex(32),
+            refresh_token=secrets.token_hex(32),
+            user_id=user_id,
+            expires=now + self.lifetime,
+            refresh_expires=now + REFRESH_TOKEN_LIFETIME,
+        )
+        self._by_access[pair.access_token] = (application, pair)
+        self._by_refresh[pair.refresh_token] = (application, pair)
+        return pair
+
+    def authorize(self, access_token: str) -> tuple[Application, TokenPair]:
+        """Return whom an access token stands for.
+
+        :raises RestError: `401 NO_AUTH_FOUND` for an unknown one, `401 expired_token` for an old one.
+        """
+        known = self._by_access.get(access_token)
+        if known is None or not known[0].installed:
+            raise no_auth_found()
+        if known[1].expires <= self._clock.now():
+            raise RestError(401, "expired_token", "The access token provided has expired")
+        return known
+
+    def refresh(self, application: Application, refresh_token: str) -> TokenPair:
+        """Exchange a refresh token for a new pair; the old one is worth nothing afterwards.
+
+        :raises RestError: `400 invalid_grant`.
+        """
+        known = self._by_refresh.get(refresh_token)
+        if known is None or known[0] is not application or known[1].refresh_expires <= self._clock.now():
+            raise RestError(400, "invalid_grant", "Invalid refresh token")
+        del self._by_refresh[refresh_token]
+        return self.issue(application, known[1].user_id)
+
+    def create_code(self, application: Application, user_id: int) -> str:
+        """Return an authorization code that lives for 30 seconds."""
+        code = secrets.token_hex(16)
+        expires = self._clock.now() + AUTHORIZATION_CODE_LIFETIME
+        self._codes[code] = _Code(application, user_id, expires)
+        return code
+
+    def redeem(self, application: Application, code: str) -> TokenPair:
+        """Exchange an authorization code, once.
+
+        :raises RestError: `400 invalid_grant`.
+        """
+        known = self._codes.pop(code, None)
+        if known is None or known.application is not application or known.expires <= self._clock.now():
+            raise RestError(400, "invalid_grant", "Invalid authorization code")
+        return self.issue(application, known.user_id)
+
+    def expire_access(self) -> None:
+        """Let every access token issued so far be expired."""
+        for _, pair in self._by_access.values():
+            pair.expires = 0
+
+    def revoke_refresh(self) -> None:
+        """Forget every refresh token issued so far."""
+        self._by_refresh.clear()
+
+
+class Callers:
+    """Everybody a portal knows."""
+
+    def __init__(self, clock: Clock, access_token_lifetime: float) -> None:
+        self.users: dict[int, User] = {
+            1: User(1, "Ada", "Admin", admin=True, email="ada@portal.example"),
+            2: User(2, "Emil", "Employee", email="emil@portal.example"),
+        }
+        self.tokens = Tokens(clock, access_token_lifetime, self.users)
+        self.webhooks: dict[tuple[int, str], Webhook] = {}
+        self.applications: dict[str, Application] = {}
+
+    def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str]) -> Webhook:
+        """Add an incoming webhook of one user."""
+        if user_id not in self.users:
+            raise ValueError(f"The portal has no user {user_id}; add one with add_user()")
+        code = secrets.token_hex(8)
+        webhook = Webhook(user_id, code, tuple(scope), f"{portal_url}/rest/{user_id}/{code}/")
+        self.webhooks[user_id, code] = webhook
+        return webhook
+
+    def move_webhook(self, webhook: Webhook, portal_url: str) -> Webhook:
+        """Return the same webhook under the portal's new address."""
+        return replace(webhook, url=f"{portal_url}/rest/{webhook.user_id}/{webhook.code}/")
+
+    def create_application(
+        self, *, client_id: str | None, scope: Iterable[str], redirect_uri: str
+    ) -> Application:
+        """Install an application."""
+        name = client_id or f"local.{secrets.token_hex(7)}.{secrets.randbelow(90_000_000) + 10_000_000}"
+        number = len(self.applications) + 1
+        application = Application(
+            self.tokens, client_id=name, scope=tuple(scope), redirect_uri=redirect_uri, number=number
+        )
+        self.applications[name] = application
+        return application
+
+    def by_webhook(self, user_id: int, code: str) -> Caller:
+        """Return who calls through a webhook.
+
+        :raises RestError: `401 NO_AUTH_FOUND`.
+        """
+        webhook = self.webhooks.get((user_id, code))
+        if webhook is None:
+            raise no_auth_found()
+        return Caller(self.users[user_id], webhook.scope, f"webhook {code}")
+
+    def by_token(self, access_token: object) -> Caller:
+        """Return who calls with an access token.
+
+        :raises RestError: `401` for a wrong or expired token, `403 user_access_error`.
+        """
+        if not isinstance(access_token, str):
+            raise no_auth_found()
+        application, pair = self.tokens.authorize(access_token)
+        if application.allowed_users is not None and pair.user_id not in application.allowed_users:
+            raise RestError(403, "user_access_error", "The user does not have access to the application")
+        return Caller(self.users[pair.user_id], application.scope, application.client_id, application)

@@ -1,0 +1,42 @@
+"""The errors a portal answers with, as documented on https://apidocs.bitrix24.com/error-codes.html."""
+
+from __future__ import annotations
+
+
+class RestError(Exception):
+    """A call that the portal refuses.
+
+    :param status: HTTP status.
+    :param code: Bitrix24's error code; a few methods answer with an empty one.
+    :param description: the text beside it.
+    """
+
+    def __init__(self, status: int, code: str, description: str) -> None:
+        super().__init__(status, code, description)
+        self.status = status
+        self.code = code
+        self.description = description
+
+    def body(self) -> dict[str, str]:
+        """Return the answer's body."""
+        return {"error": self.code, "error_description": self.description}
+
+
+def access_denied(description: str = "Access denied!", status: int = 403) -> RestError:
+    """Return the refusal most methods share."""
+    return RestError(status, "ACCESS_DENIED", description)
+
+
+def no_auth_found() -> RestError:
+    """Return the answer to a wrong webhook code or access token."""
+    return RestError(401, "NO_AUTH_FOUND", "Wrong authorization data")
+
+
+def method_not_found() -> RestError:
+    """Return the answer to a method name nobody knows."""
+    return RestError(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+
+
+def malformed(description: str) -> RestError:
+    """Return the answer to a request that cannot be read."""
+    return RestError(400, "INVALID_REQUEST", description)

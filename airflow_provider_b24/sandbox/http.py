@@ -1,0 +1,218 @@
+"""The portal's front door: reads requests, applies faults and moves, writes answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_b24.sandbox import oauth, rest
+from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.faults import (
+    AnswerHtml,
+    AnswerStatus,
+    Delay,
+    DropConnection,
+    TruncateJson,
+)
+from airflow_provider_b24.sandbox.forms import parse_form
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.sandbox.faults import Fault
+    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.server import AsgiApp, Receive, Scope, Send
+
+_JSON = "application/json; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Request:
+    """A request the portal received.
+
+    :param method: the REST method, `oauth.token` or `oauth.authorize`, empty if the path names none.
+    :param verb: the HTTP method.
+    :param parameters: as sent, secrets included, except for the access token.
+    :param access_token: the access token, if one was sent.
+    :param status: HTTP status answered, `None` while there is none.
+    :param time: when it arrived, on the portal's clock.
+    """
+
+    method: str
+    verb: str
+    path: str = field(repr=False)
+    parameters: dict[str, Any] = field(repr=False)
+    access_token: Any = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    time: float
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    # One request with the means to answer it.
+    scope: Scope
+    receive: Receive
+    send: Send
+    request: Request
+
+    async def respond(
+        self, status: int, content: bytes, content_type: str = _JSON, location: str | None = None
+    ) -> None:
+        self.request.status = status
+        fields = {"content-type": content_type, "content-length": str(len(content))}
+        if location is not None:
+            fields["location"] = location
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": content})
+
+    async def disconnected(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+#: Does what a request asks for; returns the status, and the body or, as text, where to redirect to.
+_Work = Callable[[], tuple[int, Mapping[str, Any] | str]]
+
+
+class FrontDoor:
+    """The ASGI application of a portal."""
+
+    def __init__(self, portal: SandboxPortal) -> None:
+        self._portal = portal
+        self._pages: AsgiApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        # Only the server's end cancels a request, after it has closed the connection: nobody is left to tell.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._route(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith("/rest/"):
+            route = self._rest
+        elif path.rstrip("/") in ("/oauth/token", "/oauth/authorize"):
+            route = self._oauth
+        else:
+            if self._pages is None:
+                # Only people and the command line ask for pages: tests do not wait for this import.
+                from airflow_provider_b24.sandbox.inspection import create_app
+
+                self._pages = create_app(self._portal)
+            await self._pages(scope, receive, send)
+            return
+        body = await _read(receive)
+        if body is not None:
+            request, work = route(scope, body)
+            await self._answer(_Exchange(scope, receive, send, request), work)
+
+    def _rest(self, scope: Scope, body: bytes) -> tuple[Request, _Work]:
+        portal = self._portal
+        headers = _headers(scope)
+        received = rest.read(
+            scope["path"],
+            scope["query_string"],
+            headers.get("content-type", ""),
+            headers.get("authorization", ""),
+            body,
+        )
+        request = self._record(scope, headers, received)
+
+        def work() -> tuple[int, Mapping[str, Any] | str]:
+            if portal.moved_to is not None:
+                return 302, portal.moved_to + request.path
+            client = scope["client"]
+            return rest.answer(portal, received, client[0] if client else "")
+
+        return request, work
+
+    def _oauth(self, scope: Scope, body: bytes) -> tuple[Request, _Work]:
+        portal = self._portal
+        parameters = {**parse_form(scope["query_string"]), **parse_form(body)}
+        method = "oauth." + scope["path"].strip("/").removeprefix("oauth/")
+        request = self._record(scope, _headers(scope), rest.Received(method, parameters))
+
+        def work() -> tuple[int, Mapping[str, Any] | str]:
+            try:
+                if method == "oauth.authorize":
+                    return 302, oauth.authorize(portal, parameters)
+                return 200, oauth.token(portal, parameters)
+            except RestError as error:
+                return error.status, error.body()
+
+        return request, work
+
+    def _record(self, scope: Scope, headers: dict[str, str], received: rest.Received) -> Request:
+        query: bytes = scope["query_string"]
+        request = Request(
+            method=received.method,
+            verb=scope["method"],
+            path=scope["raw_path"].decode("latin-1") + (f"?{query.decode('latin-1')}" if query else ""),
+            parameters=received.parameters,
+            access_token=received.access_token,
+            headers=headers,
+            time=self._portal.clock.now(),
+        )
+        self._portal.record(request)
+        return request
+
+    async def _answer(self, exchange: _Exchange, work: _Work) -> None:
+        fault = self._portal.faults.take(exchange.request.method)
+        if fault is not None and await self._spoil_before(fault, exchange):
+            return
+        with self._portal.changed:
+            status, answer = work()
+        if isinstance(answer, str):
+            await exchange.respond(status, b"", "text/html", answer)
+            return
+        # Escaped beyond ASCII, as PHP writes it.
+        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
+        if isinstance(fault, DropConnection):
+            await self._drop(exchange)
+            return
+        if isinstance(fault, Delay) and fault.after_work:
+            await asyncio.sleep(fault.seconds)
+        if isinstance(fault, TruncateJson):
+            content = content[: len(content) // 2]
+        await exchange.respond(status, content)
+
+    async def _spoil_before(self, fault: Fault, exchange: _Exchange) -> bool:
+        # Returns whether that was all there is to the answer.
+        if isinstance(fault, Delay) and not fault.after_work:
+            await asyncio.sleep(fault.seconds)
+        elif isinstance(fault, DropConnection) and not fault.after_work:
+            await self._drop(exchange)
+            return True
+        elif isinstance(fault, AnswerHtml):
+            await exchange.respond(fault.status, fault.body.encode(), "text/html; charset=utf-8")
+            return True
+        elif isinstance(fault, AnswerStatus):
+            body = RestError(fault.status, fault.code, fault.description).body()
+            await exchange.respond(fault.status, json.dumps(body).encode())
+            return True
+        return False
+
+    async def _drop(self, exchange: _Exchange) -> None:
+        self._portal.drop_connection(exchange.scope["client"])
+        # uvicorn answers for an application that returns without a word, unless it knows that nobody listens.
+        await exchange.disconnected()
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _read(receive: Receive) -> bytes | None:
+    # Half a body is none: a client that goes away while it sends has asked for nothing.
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)

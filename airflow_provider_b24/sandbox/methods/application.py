@@ -1,0 +1,59 @@
+"""Methods about the calling application itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.rest import Method, MethodCall
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.sandbox.callers import Application
+
+
+def _info(call: MethodCall) -> dict[str, Any]:
+    application = call.application("Access denied! Application context required", 400)
+    plan = "ent250" if call.portal.tariff == "enterprise" else "pro100"
+    return {
+        "ID": application.id,
+        "CODE": application.client_id,
+        "VERSION": 1,
+        "STATUS": "L",
+        "INSTALLED": application.finished,
+        "PAYMENT_EXPIRED": "N" if application.paid else "Y",
+        "DAYS": None,
+        "LANGUAGE_ID": "en",
+        "LICENSE": f"en_{plan}",
+        "LICENSE_TYPE": plan,
+        "LICENSE_FAMILY": plan[:3],
+    }
+
+
+def _application(call: MethodCall) -> Application:
+    if call.caller.application is None:
+        raise RestError(400, "AccessException", "Application context required")
+    return call.caller.application
+
+
+def _option_get(call: MethodCall) -> Any:
+    options = _application(call).options
+    name = call.text("OPTION")
+    return options.get(name) if name else dict(options)
+
+
+def _option_set(call: MethodCall) -> bool:
+    application = _application(call)
+    if not call.caller.user.admin:
+        raise RestError(400, "AccessException", "Administrator authorization required")
+    options = call.mapping("OPTIONS")
+    if not options:
+        raise RestError(400, "ArgumentNullException", "options is empty")
+    application.options.update(options)
+    return True
+
+
+METHODS = (
+    Method("app.info", "", _info),
+    Method("app.option.get", "", _option_get),
+    Method("app.option.set", "", _option_set),
+)

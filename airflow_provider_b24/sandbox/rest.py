@@ -1,0 +1,315 @@
+"""The REST interface without I/O: a request in, a status and a body out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_b24.sandbox.errors import RestError, access_denied, malformed, method_not_found
+from airflow_provider_b24.sandbox.faults import AnswerStatus
+from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.sandbox.callers import Application, Caller
+    from airflow_provider_b24.sandbox.portal import SandboxPortal
+
+_log = logging.getLogger(__name__)
+
+BATCH_LENGTH = 50
+_USER_ID = re.compile(r"[0-9]{1,10}")
+_EARLIER = re.compile(r"\$(result|result_error|result_total|result_next)((?:\[[^\[\]]+\])+)")
+
+
+@dataclass(slots=True)
+class Received:
+    """A request to `/rest/`, read.
+
+    :param problem: why it cannot be answered, if it could not be read.
+    """
+
+    method: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    webhook: tuple[int, str] | None = None
+    access_token: Any = None
+    problem: RestError | None = None
+
+
+@dataclass(slots=True)
+class Listing:
+    """A list method's answer: beside the result, how many there are and where the next page starts."""
+
+    result: Any
+    total: int | None = None
+    next: int | None = None
+
+
+@dataclass(slots=True)
+class MethodCall:
+    """One call of one method.
+
+    :param given: the parameters as they came.
+    :param params: the same with upper-case names, as top-level names are not case-sensitive.
+    :param seconds: execution time to account for beyond what really passed.
+    """
+
+    portal: SandboxPortal
+    caller: Caller
+    method: str
+    given: dict[str, Any]
+    params: dict[str, Any] = field(init=False)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.params = {name.upper(): value for name, value in self.given.items()}
+
+    def text(self, name: str) -> str:
+        """Return a parameter as text, empty when it is missing or no scalar."""
+        value = self.params.get(name)
+        return "" if value is None or isinstance(value, dict | list) else str(value)
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        """Return a parameter as an array with names, empty when it is missing or something else."""
+        value = self.params.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def sequence(self, name: str) -> list[Any]:
+        """Return a parameter as a list; a single value is a list of one."""
+        value = self.params.get(name)
+        if value is None or value == "":
+            return []
+        if isinstance(value, dict):
+            return list(value.values())
+        return value if isinstance(value, list) else [value]
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """Return a parameter as a number, as PHP would: what is none counts as 0."""
+        value = self.params.get(name)
+        if value is None or value == "":
+            return default
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            return 0
+
+    def administrator(self, status: int = 403) -> None:
+        """Refuse a caller who is no administrator.
+
+        :param status: HTTP status the method's page documents.
+        """
+        if not self.caller.user.admin:
+            raise access_denied(status=status)
+
+    def application(
+        self, description: str = "Application context required", status: int = 403
+    ) -> Application:
+        """Return the calling application, refuse a webhook."""
+        if self.caller.application is None:
+            raise access_denied(description, status)
+        return self.caller.application
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A REST method.
+
+    :param scope: the permission it needs, empty for none.
+    """
+
+    name: str
+    scope: str
+    run: Callable[[MethodCall], Any]
+
+
+def read(path: str, query: bytes, content_type: str, authorization: str, body: bytes) -> Received:
+    """Read a request.
+
+    :param path: from `/rest/` on.
+    """
+    segments = [segment for segment in path.removeprefix("/rest").split("/") if segment]
+    received = Received(segments[-1].lower().removesuffix(".json") if segments else "")
+    if len(segments) == 3 and _USER_ID.fullmatch(segments[0]):
+        received.webhook = int(segments[0]), segments[1]
+    elif len(segments) != 1:
+        received.problem = method_not_found()
+    try:
+        received.parameters = {**parse_form(query), **_read_body(content_type, body)}
+    except RestError as error:
+        received.problem = error
+    if received.webhook is None:
+        name = next((name for name in received.parameters if name.lower() == "auth"), None)
+        if name is not None:
+            received.access_token = received.parameters.pop(name)
+        elif authorization[:7].lower() == "bearer ":
+            received.access_token = authorization[7:].strip()
+    return received
+
+
+def answer(portal: SandboxPortal, received: Received, source: str) -> tuple[int, dict[str, Any]]:
+    """Answer a request.
+
+    :param source: the caller's address, which the request limit is counted for.
+    """
+    try:
+        if portal.limits:
+            portal.buckets.pour(source)
+        if received.problem is not None:
+            raise received.problem
+        if received.webhook is not None:
+            caller = portal.callers.by_webhook(*received.webhook)
+        else:
+            caller = portal.callers.by_token(received.access_token)
+        if received.method == "batch":
+            return 200, _batch(portal, caller, received.parameters)
+        return 200, _call(portal, caller, received.method, received.parameters)
+    except RestError as error:
+        return error.status, error.body()
+
+
+def _read_body(content_type: str, body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        try:
+            value = json.loads(body, parse_constant=_no_number)
+        except (ValueError, RecursionError):
+            raise malformed("The request body is not JSON") from None
+        if isinstance(value, list):
+            return {str(index): item for index, item in enumerate(value)}
+        if not isinstance(value, dict):
+            raise malformed("The JSON body is neither an object nor an array")
+        return value
+    if kind == "multipart/form-data":
+        try:
+            return parse_multipart(body, content_type)
+        except ValueError as error:
+            raise malformed(str(error)) from None
+    return parse_form(body)
+
+
+def _no_number(name: str) -> None:
+    # Python reads `NaN` and `Infinity`, JSON has no such numbers.
+    raise ValueError(name)
+
+
+def _call(portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    begun, started = portal.clock.now(), time.perf_counter()
+    method = portal.methods.get(name)
+    if method is None:
+        raise method_not_found()
+    if method.scope and method.scope not in caller.scope:
+        raise RestError(
+            403,
+            "insufficient_scope",
+            "The request requires higher privileges than provided by the webhook token",
+        )
+    if portal.limits:
+        portal.operating.check(caller.key, name)
+    call = MethodCall(portal, caller, name, given)
+    try:
+        result = method.run(call)
+    except RestError:
+        raise
+    except Exception:
+        _log.exception("The sandbox failed to run %s", name)
+        raise RestError(500, "INTERNAL_SERVER_ERROR", "Internal server error") from None
+    processing = time.perf_counter() - started + call.seconds + portal.operating_costs.get(name, 0.0)
+    reply: dict[str, Any] = {"result": result}
+    if isinstance(result, Listing):
+        reply["result"] = result.result
+        if result.next is not None:
+            reply["next"] = result.next
+        if result.total is not None:
+            reply["total"] = result.total
+    reply["time"] = _time(begun, processing)
+    operating, reset_at = portal.operating.spend(caller.key, name, processing)
+    reply["time"] |= {"operating_reset_at": reset_at, "operating": operating or 0}
+    return reply
+
+
+def _batch(portal: SandboxPortal, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+    begun, started = portal.clock.now(), time.perf_counter()
+    params = {name.upper(): value for name, value in given.items()}
+    commands = params.get("CMD")
+    if isinstance(commands, list):
+        commands = {str(index): command for index, command in enumerate(commands)}
+    if not isinstance(commands, dict):
+        commands = {}
+    halt = str(params.get("HALT", "")).lower() not in ("", "0", "false", "none")
+    parts: dict[str, dict[str, Any]] = {
+        name: {} for name in ("result", "result_error", "result_total", "result_next", "result_time")
+    }
+    for index, (key, command) in enumerate(commands.items()):
+        try:
+            if index >= BATCH_LENGTH:
+                raise RestError(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")
+            reply = _command(portal, caller, command, parts)
+        except RestError as error:
+            parts["result_error"][key] = error.body()
+            if halt:
+                break
+            continue
+        parts["result"][key] = reply["result"]
+        parts["result_time"][key] = reply["time"]
+        for name in ("total", "next"):
+            if name in reply:
+                parts[f"result_{name}"][key] = reply[name]
+    now = _time(begun, time.perf_counter() - started)
+    # The batch itself costs nothing, only the calls in it do.
+    now |= {"operating_reset_at": int(begun) + 600, "operating": 0}
+    return {"result": {name: php_array(part) for name, part in parts.items()}, "time": now}
+
+
+def _command(
+    portal: SandboxPortal, caller: Caller, command: object, parts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    if not isinstance(command, str):
+        raise method_not_found()
+    name, _, query = command.partition("?")
+    name = name.strip("/ ").lower().removesuffix(".json")
+    if name == "batch":
+        raise RestError(405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage")
+    fault = portal.faults.take(name, inside_batch=True)
+    if isinstance(fault, AnswerStatus):
+        raise RestError(fault.status, fault.code, fault.description)
+    return _call(portal, caller, name, _refer(parse_form(query), parts))
+
+
+def _refer(value: Any, parts: Mapping[str, Mapping[str, Any]]) -> Any:
+    if isinstance(value, dict):
+        return {key: _refer(item, parts) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_refer(item, parts) for item in value]
+    found = _EARLIER.fullmatch(value)
+    if found is None:
+        return value
+    referred: Any = parts[found[1]]
+    for key in found[2][1:-1].split("]["):
+        if isinstance(referred, list):
+            referred = referred[int(key)] if key.isdecimal() and int(key) < len(referred) else None
+        else:
+            referred = referred.get(key) if isinstance(referred, Mapping) else None
+    return referred
+
+
+def _time(begun: float, processing: float) -> dict[str, Any]:
+    finish = begun + processing
+    return {
+        "start": begun,
+        "finish": finish,
+        "duration": processing,
+        "processing": processing,
+        "date_start": iso_date(begun),
+        "date_finish": iso_date(finish),
+    }
+
+
+def iso_date(moment: float) -> str:
+    """Return a moment the way the portal writes dates."""
+    return datetime.fromtimestamp(int(moment), UTC).isoformat()
