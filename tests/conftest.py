@@ -1,0 +1,20 @@
+"""What all tests share: an Airflow configuration of their own, and the event loop that Airflow runs on."""
+
+import os
+import tempfile
+
+import pytest
+
+# Before anything imports Airflow: nothing of the user's own Airflow may reach the tests, nor the other way round.
+_home = tempfile.TemporaryDirectory(prefix="airflow-b24-tests-")
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__FERNET_KEY"] = "dGVzdHMgZW5jcnlwdCB3aXRoIHRoaXMgZml4ZWQga2U="
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Airflow's triggerer and API server run on asyncio, so the tests do too."""
+    return "asyncio"

@@ -1,0 +1,114 @@
+"""A portal for each test that speaks HTTP, and tasks that run against it in every mode."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import timezone
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_b24.sandbox import SandboxPortal
+
+
+@pytest.fixture
+def portal():
+    with SandboxPortal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def webhook_connection(portal, monkeypatch):
+    """The connection ``bitrix24_default``, an incoming webhook of the portal."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BITRIX24_DEFAULT",
+        json.dumps({"conn_type": "bitrix24", "host": portal.webhook.url}),
+    )
+    return "bitrix24_default"
+
+
+@pytest.fixture
+def xcoms(monkeypatch):
+    """XComs in memory, for triggers: outside a triggerer there is nobody who keeps them."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    kept = {}
+
+    def place(key, dag_id, task_id, run_id, map_index):
+        return (dag_id, run_id, task_id, map_index, key)
+
+    monkeypatch.setattr(XCom, "get_one", lambda key, **task: kept.get(place(key, **task)))
+    monkeypatch.setattr(XCom, "set", lambda key, value, **task: kept.__setitem__(place(key, **task), value))
+    return kept
+
+
+@pytest.fixture
+def run_task(xcoms):
+    """Run a task as a worker would, and its triggers as a triggerer would, arguments serialized in between."""
+
+    first_runs = {}
+
+    def run(operator, *, try_number=1, conf=None):
+        first_run = first_runs.setdefault(operator.task_id, timezone.utcnow())
+        ti = SimpleNamespace(
+            dag_id="dag",
+            task_id=operator.task_id,
+            run_id="run",
+            map_index=-1,
+            try_number=try_number,
+            get_first_reschedule_date=lambda context: first_run,
+        )
+        context = {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(conf=conf or {}), "params": {}}
+        operator.render_template_fields(context)
+        try:
+            return operator.execute(context)
+        except TaskDeferred as deferral:
+            while True:
+                event = asyncio.run(first_event(deferral.trigger))
+                try:
+                    return operator.resume_execution(
+                        deferral.method_name, (deferral.kwargs or {}) | {"event": event}, context
+                    )
+                except TaskDeferred as again:
+                    deferral = again
+
+    return run
+
+
+async def first_event(trigger):
+    async for event in rebuilt(trigger).run():
+        return json.loads(json.dumps(event.payload))
+    raise AssertionError("The trigger ended without an event")
+
+
+def rebuilt(trigger):
+    """What another process makes of a trigger."""
+    _, arguments = trigger.serialize()
+    return type(trigger)(**json.loads(json.dumps(arguments)))
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "deferrable"])
+def deferrable(request):
+    return request.param
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Hooks that give up after a moment: how long they try is not what the test is about."""
+    from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+    from airflow_provider_b24.rest import Patience
+
+    usual = Bitrix24Hook._client_options
+    monkeypatch.setattr(
+        Bitrix24Hook,
+        "_client_options",
+        lambda hook, connection: (
+            usual(hook, connection) | {"patience": Patience(attempts=2, first_delay=0.01)}
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch):
+    """Nothing resumes tasks too early here: there is no scheduler that could mind."""
+    monkeypatch.setattr("airflow_provider_b24.triggers._settling.SETTLING_SECONDS", 0.0)

@@ -1,0 +1,263 @@
+"""Tasks of a business process, against a portal with real processes."""
+
+import datetime as dt
+import logging
+
+import pytest
+import requests
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_provider_b24.exceptions import Bitrix24Error, ServerError
+from airflow_provider_b24.operators.bizproc import (
+    BizprocActivityLogOperator,
+    BizprocEventSendOperator,
+    BizprocWorkflowStartOperator,
+    BizprocWorkflowTerminateOperator,
+)
+from airflow_provider_b24.sandbox import AnswerStatus, CallRobot, DropConnection, Finish, SetField
+
+pytestmark = pytest.mark.usefixtures("webhook_connection")
+
+
+@pytest.fixture
+def waiting_process(portal):
+    """A process whose robot has called and that now waits; nobody was there to take the call."""
+    requests.post(
+        f"{portal.url}/rest/bizproc.robot.add",
+        json={
+            "CODE": "score",
+            "HANDLER": "http://127.0.0.1:9/nobody",
+            "NAME": "Score",
+            "RETURN_PROPERTIES": {"score": {"Name": "Score"}, "seen": {"Name": "Seen", "Multiple": "Y"}},
+            "auth": portal.application.access_token,
+        },
+        timeout=10,
+    ).raise_for_status()
+    process = portal.start_process(
+        [CallRobot("score", name="A1"), SetField("SCORE", "{=A1:score}"), Finish()]
+    )
+    assert process.waiting_for
+    return process
+
+
+def test_the_answer_reaches_the_process_with_converted_values(portal, waiting_process, run_task, deferrable):
+    token = waiting_process.waiting_for
+    done = run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            return_values={"score": 0.5, "seen": [True, dt.date(2026, 1, 2)]},
+            log_message="Scored by {{ params.get('model', 'nobody') }}",
+            deferrable=deferrable,
+        ),
+        conf={"event_token": token},
+    )
+    assert done is True
+    assert waiting_process.wait().status == "completed"
+    [answer] = portal.answers
+    assert (answer.token, answer.values) == (token, {"score": "0.5", "seen": ["Y", "2026-01-02"]})
+    assert waiting_process.values["SCORE"] == "0.5"
+    assert any("Scored by nobody" in entry.message for entry in waiting_process.log)
+
+
+@pytest.mark.parametrize(
+    "rendered", ['{"score": 5}', "{'score': 5}", "{{ dag_run.conf['values'] }}", {"score": "{{ 4 + 1 }}"}]
+)
+def test_templates_may_give_the_mapping_or_its_values(
+    portal, waiting_process, run_task, deferrable, rendered
+):
+    run_task(
+        BizprocEventSendOperator(task_id="answer", return_values=rendered, deferrable=deferrable),
+        conf={"event_token": waiting_process.waiting_for, "values": {"score": 5}},
+    )
+    assert [int(answer.values["score"]) for answer in portal.answers] == [5]
+
+
+def test_what_came_from_outside_is_never_taken_for_a_template(portal, waiting_process, run_task, deferrable):
+    looks_like_one = "{{ 7 * 7 }} {% if 1 %} ${x} {{ macros }}"
+    run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            return_values="{{ dag_run.conf['values'] }}",
+            log_message="{{ dag_run.conf['values']['score'] }}",
+            deferrable=deferrable,
+        ),
+        conf={"event_token": waiting_process.waiting_for, "values": {"score": looks_like_one}},
+    )
+    assert [answer.values["score"] for answer in portal.answers] == [looks_like_one]
+    assert any(looks_like_one in entry.message for entry in waiting_process.log)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"return_values": {"score": {"nested": 1}}}, "score: a dict cannot be sent"),
+        ({"return_values": {"1st": 1}}, "'1st' cannot name"),
+        ({"return_values": "not a mapping"}, "not a mapping"),
+        ({"event_token": " "}, "event_token is empty"),
+        ({"on_denied": "ignore"}, "on_denied is 'fail' or 'skip'"),
+        ({"return_values": {"score": "half a smile: \ud83d"}}, "RETURN_VALUES[score]: the text holds half"),
+        ({"log_message": "half a smile: \ud83d"}, "LOG_MESSAGE: the text holds half"),
+        ({"return_values": {"score": 10**5000}}, "4300 digits"),
+    ],
+)
+def test_what_cannot_be_sent_fails_at_once_and_nothing_is_sent(
+    portal, waiting_process, run_task, deferrable, fields, reason
+):
+    operator = BizprocEventSendOperator(
+        task_id="answer", deferrable=deferrable, **({"event_token": waiting_process.waiting_for} | fields)
+    )
+    with pytest.raises(AirflowFailException, match="Nothing was sent") as caught:
+        run_task(operator)
+    assert reason in str(caught.value)
+    assert [request.method for request in portal.requests] == ["bizproc.robot.add"]
+
+
+def test_a_used_token_fails_at_once(portal, waiting_process, run_task, deferrable):
+    token = waiting_process.waiting_for
+    run_task(BizprocEventSendOperator(task_id="answer", event_token=token))
+    with pytest.raises(AirflowFailException, match=r"bizproc\.event\.send") as caught:
+        run_task(BizprocEventSendOperator(task_id="again", event_token=token, deferrable=deferrable))
+    assert token not in str(caught.value)
+    assert len(portal.answers) == 1
+
+
+def test_a_used_token_may_skip_the_task(waiting_process, run_task, deferrable):
+    token = waiting_process.waiting_for
+    run_task(BizprocEventSendOperator(task_id="answer", event_token=token))
+    with pytest.raises(AirflowSkipException):
+        run_task(
+            BizprocEventSendOperator(
+                task_id="again", event_token=token, on_denied="skip", deferrable=deferrable
+            )
+        )
+
+
+def test_a_retry_that_is_refused_counts_the_earlier_try_as_delivered(
+    portal, waiting_process, run_task, deferrable, caplog
+):
+    token = waiting_process.waiting_for
+    operator = BizprocEventSendOperator(task_id="answer", event_token=token, deferrable=deferrable)
+    run_task(operator)
+    with caplog.at_level(logging.WARNING):
+        assert run_task(operator, try_number=2) is True
+    assert len(portal.answers) == 1
+
+
+def test_a_triggerer_that_died_after_sending_does_not_fail_the_task(portal, waiting_process, run_task, xcoms):
+    operator = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    assert run_task(operator) is True
+    assert run_task(operator) is True, "the next triggerer repeats what the first one began"
+    assert len(portal.answers) == 1
+
+
+def test_an_answer_survives_a_connection_that_breaks_after_delivery(
+    portal, waiting_process, run_task, deferrable
+):
+    portal.faults.add(DropConnection(after_work=True), times=1)
+    done = run_task(
+        BizprocEventSendOperator(
+            task_id="answer", event_token=waiting_process.waiting_for, deferrable=deferrable
+        )
+    )
+    assert done is True
+    assert len(portal.answers) == 1
+
+
+def test_a_portal_that_keeps_failing_leaves_the_task_to_airflows_retries(
+    portal, waiting_process, run_task, deferrable, impatient
+):
+    portal.faults.add(AnswerStatus(500, "INTERNAL_SERVER_ERROR", "down"), times=None)
+    with pytest.raises(ServerError) as caught:
+        run_task(
+            BizprocEventSendOperator(
+                task_id="answer", event_token=waiting_process.waiting_for, deferrable=deferrable
+            )
+        )
+    assert caught.value.retryable
+    assert waiting_process.waiting_for not in str(caught.value)
+
+
+def test_a_log_line_leaves_the_process_waiting(waiting_process, run_task):
+    token = waiting_process.waiting_for
+    run_task(BizprocActivityLogOperator(task_id="log", event_token=token, log_message="half way"))
+    assert waiting_process.waiting_for == token
+    assert any("half way" in entry.message for entry in waiting_process.log)
+
+
+def test_a_workflow_is_started_and_stopped(portal, run_task):
+    portal.add_template("Wait", [CallRobot("score", name="A1"), Finish()])
+    template = portal.add_template("Done", [Finish()])
+    workflow_id = run_task(
+        BizprocWorkflowStartOperator(
+            task_id="start",
+            template_id=template,
+            document_id=["crm", "CCrmDocumentLead", "{{ dag_run.conf['lead'] }}"],
+            parameters={"Parameter1": "x"},
+        ),
+        conf={"lead": "LEAD_5"},
+    )
+    assert portal.processes[workflow_id].document_id[2] == "LEAD_5"
+
+
+def test_without_a_document_id_the_workflow_is_started_for_the_document_of_the_call(portal, run_task):
+    template = portal.add_template("Done", [Finish()])
+    workflow_id = run_task(
+        BizprocWorkflowStartOperator(task_id="start", template_id=template),
+        conf={"document_id": ["crm", "CCrmDocumentLead", "LEAD_9"]},
+    )
+    assert portal.processes[workflow_id].document_id == ("crm", "CCrmDocumentLead", "LEAD_9")
+
+
+def test_a_refusal_without_a_code_says_why(portal, run_task):
+    template = portal.add_template("For leads", [Finish()])
+    with pytest.raises(AirflowFailException, match="DOCUMENT_ID mismatch"):
+        run_task(
+            BizprocWorkflowStartOperator(
+                task_id="start", template_id=template, document_id=["crm", "CCrmDocumentDeal", "DEAL_9"]
+            )
+        )
+
+
+def test_a_running_workflow_is_terminated(portal, waiting_process, run_task):
+    run_task(
+        BizprocWorkflowTerminateOperator(task_id="stop", workflow_id=waiting_process.id, status="no need")
+    )
+    assert waiting_process.wait().status == "terminated"
+
+
+def test_a_start_that_may_have_happened_is_not_repeated_by_anybody(portal, run_task):
+    template = portal.add_template("Done", [Finish()])
+    portal.faults.add(DropConnection(after_work=True), method="bizproc.workflow.start")
+    with pytest.raises(AirflowFailException):
+        run_task(
+            BizprocWorkflowStartOperator(
+                task_id="start", template_id=template, document_id=["crm", "CCrmDocumentLead", "LEAD_1"]
+            )
+        )
+    assert len(portal.processes) == 1
+
+
+@pytest.mark.parametrize("document_id", ["LEAD_1", ["crm", "LEAD_1"], "[1, 2, 3]", "{}"])
+def test_a_document_id_without_three_parts_starts_nothing(portal, run_task, document_id):
+    with pytest.raises(AirflowFailException, match="three parts"):
+        run_task(BizprocWorkflowStartOperator(task_id="start", template_id=1, document_id=document_id))
+    assert portal.requests == []
+
+
+def test_an_unknown_connection_is_named(run_task):
+    with pytest.raises(Exception, match="nowhere"):
+        run_task(
+            BizprocActivityLogOperator(
+                task_id="log", event_token="t", log_message="x", bitrix24_conn_id="nowhere"
+            )
+        )
+
+
+def test_every_error_is_a_bitrix24_error_that_names_method_and_portal(portal, run_task):
+    with pytest.raises(AirflowFailException, match=portal.host) as caught:
+        run_task(BizprocActivityLogOperator(task_id="log", event_token="forged", log_message="x"))
+    assert isinstance(caught.value.__cause__, Bitrix24Error)
+    assert "bizproc.activity.log" in str(caught.value)
+    assert "forged" not in str(caught.value)

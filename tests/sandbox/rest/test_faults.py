@@ -1,0 +1,167 @@
+"""The rules of repeating, the same in the generator and in both clients, against a portal with faults."""
+
+import logging
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_b24.exceptions import (
+    AuthError,
+    Bitrix24Error,
+    EventTokenError,
+    ServerError,
+    TransportError,
+)
+from airflow_provider_b24.rest import Bitrix24Client, Call, Webhook
+from airflow_provider_b24.sandbox import (
+    AnswerHtml,
+    AnswerStatus,
+    CallRobot,
+    Delay,
+    DropConnection,
+    SandboxPortal,
+    TruncateJson,
+)
+
+READ = Call("sandbox.echo", {"a": 1}, repeatable=True)
+CREATE = Call("crm.lead.add", {"fields": {"TITLE": "once"}})
+
+REFUSED_BEFORE_WORK = [AnswerStatus(503, "QUERY_LIMIT_EXCEEDED"), AnswerHtml(503)]
+LEFT_OPEN = [
+    (DropConnection(), False),
+    (DropConnection(after_work=True), True),
+    (Delay(1.2, after_work=True), True),
+    (Delay(1.2), False),
+    (TruncateJson(), True),
+    (AnswerHtml(502), False),
+    (AnswerHtml(504), False),
+    (AnswerHtml(500), False),
+    (AnswerStatus(500), False),
+    (AnswerStatus(500, "ERROR_UNEXPECTED_ANSWER"), False),
+]
+
+
+def short(fault):
+    """A timeout that a delay exceeds; on a busy machine a short one exceeds itself elsewhere."""
+    return 0.7 if isinstance(fault, Delay) else 5.0
+
+
+@pytest.mark.parametrize("fault", [*REFUSED_BEFORE_WORK, *(fault for fault, _ in LEFT_OPEN)], ids=repr)
+def test_reading_survives_every_fault(hold, portal, portal_webhook, fault):
+    portal.faults.add(fault, "sandbox.echo", times=2)
+
+    assert hold(portal_webhook, READ, timeout=short(fault)).result == {"a": "1"}
+
+
+@pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK, ids=repr)
+def test_creating_is_repeated_when_it_was_refused_before_the_work(hold, portal, portal_webhook, fault):
+    portal.faults.add(fault, "crm.lead.add", times=2)
+
+    hold(portal_webhook, CREATE)
+
+    assert len(portal.records("lead")) == 1
+
+
+@pytest.mark.parametrize(("fault", "worked"), LEFT_OPEN, ids=repr)
+def test_creating_is_never_done_twice(hold, portal, portal_webhook, fault, worked):
+    portal.faults.add(fault, "crm.lead.add")
+
+    with pytest.raises((TransportError, ServerError)) as caught:
+        hold(portal_webhook, CREATE, timeout=short(fault))
+    assert caught.value.ambiguous
+    assert not caught.value.retryable
+    assert len(portal.requests) == 1
+    assert len(portal.records("lead")) == int(worked)
+
+
+def test_a_portal_that_refuses_connections_is_tried_and_then_an_error(hold, closed_port):
+    with pytest.raises(TransportError, match="nothing was sent") as caught:
+        hold(Webhook(f"http://127.0.0.1:{closed_port}", "1", "s3cr3t"), CREATE)
+    assert not caught.value.ambiguous
+    assert caught.value.retryable
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_an_unknown_host_is_an_error(hold):
+    with pytest.raises(TransportError, match="nothing was sent"):
+        hold(Webhook("http://no-such-portal.localhost:9", "1", "code"), READ, attempts=1)
+
+
+def test_a_page_that_is_no_portal_is_an_error(hold, portal):
+    with pytest.raises((Bitrix24Error, AuthError)):
+        hold(Webhook(portal.url, "1", "wrong"), READ)
+
+
+# Answers to processes
+
+
+@pytest.fixture
+def process(portal, portal_app, firm_store):
+    """A process that waits for its robot's answer."""
+    with Bitrix24Client(portal_app, token_store=firm_store) as client:
+        client.call(
+            "bizproc.robot.add",
+            {
+                "CODE": "score",
+                "HANDLER": f"{portal.url}/nobody",
+                "AUTH_USER_ID": 1,
+                "USE_SUBSCRIPTION": "Y",
+                "NAME": "Score",
+                "RETURN_PROPERTIES": {"score": {"Name": "Score", "Type": "int"}},
+            },
+        )
+    return portal.start_process([CallRobot("score")])
+
+
+@pytest.fixture
+def answer_call(portal, process):
+    (call,) = portal.calls
+    return Call(
+        "bizproc.event.send", {"EVENT_TOKEN": call.fields["event_token"], "RETURN_VALUES": {"score": 5}}
+    )
+
+
+@pytest.mark.parametrize("fault", [*REFUSED_BEFORE_WORK, *(fault for fault, _ in LEFT_OPEN)], ids=repr)
+def test_an_answer_arrives_once_whatever_happens_to_its_first_copy(
+    hold, portal, portal_webhook, process, answer_call, fault, caplog
+):
+    portal.faults.add(fault, "bizproc.event.send")
+
+    with caplog.at_level(logging.WARNING, "airflow_provider_b24.rest"):
+        assert hold(portal_webhook, answer_call, timeout=short(fault)).result is True
+
+    assert len(portal.answers) == 1
+    assert portal.answers[0].values == {"score": "5"}
+    assert ("counts as delivered" in caplog.text) is (dict(LEFT_OPEN).get(fault, False))
+
+
+def test_a_second_answer_is_refused(hold, portal_webhook, process, answer_call):
+    hold(portal_webhook, answer_call)
+
+    with pytest.raises(EventTokenError) as caught:
+        hold(portal_webhook, answer_call)
+    assert str(answer_call.params["EVENT_TOKEN"]) not in str(caught.value)
+
+
+# Moves
+
+
+def test_a_friendly_move_is_followed(hold, portal, portal_webhook):
+    with SandboxPortal(limits=False) as new:
+        portal.move_to(new)
+        host = urlsplit(new.url).netloc
+
+        assert hold(portal_webhook, CREATE, trusted_hosts=(host,)).result == 1
+        assert [request.verb for request in new.requests] == ["POST"]
+        assert len(new.records("lead")) == 1
+
+
+def test_a_hostile_move_is_an_error_and_the_other_host_gets_nothing(hold, portal, portal_webhook):
+    with SandboxPortal(limits=False) as stranger:
+        portal.move_to(stranger.url)
+
+        with pytest.raises(Bitrix24Error, match="nothing was sent there") as caught:
+            hold(portal_webhook, READ)
+        assert urlsplit(stranger.url).netloc in str(caught.value)
+        assert urlsplit(portal.url).netloc in str(caught.value)
+        assert stranger.requests == []

@@ -1,0 +1,225 @@
+"""One renewal per expiry, however many threads, tasks and processes notice it together."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_provider_b24.exceptions import AuthError
+from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, MemoryTokenStore, OAuthApp, Tokens
+
+TWENTY_PROCESSES = """
+import fcntl, json, os, sys
+import requests
+from airflow_provider_b24.rest import Bitrix24Client, OAuthApp, Tokens
+
+portal, client_id, client_secret, path = sys.argv[1:]
+
+
+class FileStore:
+    def load(self):
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return Tokens.from_json(json.load(file))
+
+    def store(self, tokens):
+        with open(path, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = json.dumps(tokens.to_json())
+            file.write(text)
+            file.truncate(len(text))
+
+
+client = Bitrix24Client(OAuthApp(portal, client_id, client_secret, portal), token_store=FileStore())
+gate, go = os.pipe()
+children = []
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        try:
+            os.close(go)
+            os.read(gate, 1)
+            os._exit(0 if client.call("profile").result["ID"] == "1" else 2)
+        except BaseException as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+    children.append(child)
+os.close(go)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def refreshes(portal, status=None):
+    return [
+        request
+        for request in portal.requests
+        if request.method == "oauth.token" and (status is None or request.status == status)
+    ]
+
+
+def test_twenty_processes_with_an_expired_pair_make_it_through_with_a_handful_of_refreshes(
+    portal, portal_app, portal_tokens, tmp_path
+):
+    path = tmp_path / "tokens.json"
+    path.write_text(json.dumps(portal_tokens.to_json()))
+    portal.expire_access_tokens()
+    arguments = [portal.url, portal_app.client_id, portal_app.client_secret, str(path)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", TWENTY_PROCESSES, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.stdout.split() == ["0"] * 20, done.stderr
+    assert len(refreshes(portal, 200)) == 1, "a refresh token works once: one of them has won"
+    assert len(refreshes(portal)) <= 10
+    stored = Tokens.from_json(json.loads(path.read_text()))
+    assert stored.refresh_token == portal.application.refresh_token
+    store = MemoryStore(stored)
+    with Bitrix24Client(portal_app, token_store=store) as client:
+        assert client.call("profile").result["ID"] == "1"
+    assert store.stores == 0
+
+
+class MemoryStore:
+    def __init__(self, tokens):
+        self.tokens, self.stores = tokens, 0
+
+    def load(self):
+        return self.tokens
+
+    def store(self, tokens):
+        self.tokens = tokens
+        self.stores += 1
+
+
+def test_threads_of_several_clients_renew_once(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+    clients = [Bitrix24Client(portal_app, token_store=firm_store) for _ in range(3)]
+    start = threading.Barrier(12)
+
+    def call(index):
+        start.wait()
+        return clients[index % 3].call("profile").result["ID"]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(call, range(12))) == ["1"] * 12
+    assert len(refreshes(portal)) == 1
+    assert firm_store.stores == 1
+
+
+class LoopStore(MemoryStore):
+    async def load(self):
+        await asyncio.sleep(0)
+        return self.tokens
+
+    async def store(self, tokens):
+        await asyncio.sleep(0.05)
+        self.tokens = tokens
+        self.stores += 1
+
+
+def test_tasks_of_several_clients_renew_once_and_do_not_block_the_loop(portal, portal_app, portal_tokens):
+    portal.expire_access_tokens()
+    store = LoopStore(portal_tokens)
+    beats = []
+
+    async def beat():
+        while True:
+            beats.append(1)
+            await asyncio.sleep(0.01)
+
+    async def main():
+        heart = asyncio.create_task(beat())
+        clients = [AsyncBitrix24Client(portal_app, token_store=store) for _ in range(3)]
+        replies = await asyncio.gather(*(clients[index % 3].call("profile") for index in range(12)))
+        for client in clients:
+            await client.close()
+        heart.cancel()
+        return [reply.result["ID"] for reply in replies]
+
+    assert asyncio.run(main()) == ["1"] * 12
+    assert len(refreshes(portal)) == 1
+    assert store.stores == 1
+    assert len(beats) > 3
+
+
+def test_threads_and_an_event_loop_renew_together_once(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+    start = threading.Barrier(2)
+
+    async def main():
+        async with AsyncBitrix24Client(portal_app, token_store=firm_store) as client:
+            return (await client.call("profile")).result["ID"]
+
+    def in_a_loop():
+        start.wait()
+        return asyncio.run(main())
+
+    def blocking():
+        start.wait()
+        with Bitrix24Client(portal_app, token_store=firm_store) as client:
+            return client.call("profile").result["ID"]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [task.result() for task in (pool.submit(in_a_loop), pool.submit(blocking))] == ["1", "1"]
+    assert len(refreshes(portal)) == 1
+
+
+def test_a_dead_refresh_token_says_how_to_reconnect(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+    portal.revoke_refresh_tokens()
+
+    with Bitrix24Client(portal_app, token_store=firm_store) as client, pytest.raises(AuthError) as caught:
+        client.call("profile")
+    assert "Connect the application to the portal again" in str(caught.value)
+    assert firm_store.stores == 0
+
+
+def test_a_refresh_token_alone_is_enough_to_begin_with(portal, portal_app):
+    store = MemoryTokenStore(Tokens("", portal.application.refresh_token))
+
+    with Bitrix24Client(portal_app, token_store=store) as client:
+        assert client.call("profile").result["ID"] == "1"
+    assert [request.method for request in portal.requests] == ["oauth.token", "profile"]
+
+
+def test_the_secret_goes_to_the_authorization_server_only(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+
+    with Bitrix24Client(portal_app, token_store=firm_store) as client:
+        client.batch([("profile", {})] * 60)
+
+    told = {
+        request.method
+        for request in portal.requests
+        if portal_app.client_secret in f"{request.path} {request.parameters} {request.headers}"
+    }
+    assert told == {"oauth.token"}
+
+
+def test_a_wrong_secret_is_an_error_without_the_secret(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+    wrong = OAuthApp(portal.url, portal_app.client_id, "wr0ng", portal.url)
+
+    with Bitrix24Client(wrong, token_store=firm_store) as client, pytest.raises(AuthError) as caught:
+        client.call("profile")
+    assert "client_secret" in str(caught.value)
+    assert "wr0ng" not in str(caught.value)
+
+
+def test_a_batch_with_an_expired_pair_is_done_once(portal, portal_app, firm_store):
+    portal.expire_access_tokens()
+
+    with Bitrix24Client(portal_app, token_store=firm_store) as client:
+        outcomes = client.batch([("crm.lead.add", {"fields": {"TITLE": "x"}})] * 120)
+
+    assert sorted(outcome.result for outcome in outcomes) == list(range(1, 121))
+    assert len(refreshes(portal)) == 1

@@ -1,0 +1,173 @@
+"""What both clients refuse before they talk to anybody."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from airflow_provider_b24.rest import (
+    AsyncBitrix24Client,
+    Bitrix24Client,
+    Coalescer,
+    MemoryTokenStore,
+    Reply,
+    Tokens,
+    TokenStore,
+)
+from airflow_provider_b24.rest.encoding import plain
+from airflow_provider_b24.rest.wire import Mishap, Request
+
+CLIENTS = pytest.mark.parametrize("client", [Bitrix24Client, AsyncBitrix24Client])
+
+
+@CLIENTS
+def test_an_application_needs_a_token_store(client, oauth_app):
+    with pytest.raises(ValueError, match="token store"):
+        client(oauth_app)
+    client(oauth_app, token_store=MemoryTokenStore())
+
+
+@CLIENTS
+@pytest.mark.parametrize("credentials", [None, "https://example.bitrix24.com/rest/1/s3cr3t/"])
+def test_credentials_must_be_credentials(client, credentials):
+    with pytest.raises(ValueError, match="a Webhook or an OAuthApp") as caught:
+        client(credentials)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@CLIENTS
+def test_an_unknown_tariff_is_an_error(client, webhook):
+    with pytest.raises(ValueError, match="tariff"):
+        client(webhook, tariff="gold")
+
+
+@CLIENTS
+def test_a_client_shows_no_secret(client, webhook):
+    made = client(webhook)
+
+    assert made.portal == "example.bitrix24.com"
+    assert "s3cr3t" not in repr(made)
+
+
+@pytest.mark.parametrize("token", ["", None, 7])
+def test_an_answer_needs_an_event_token(webhook, token):
+    with pytest.raises(ValueError, match="event token"):
+        Bitrix24Client(webhook).send_event(token)
+
+
+@pytest.mark.parametrize("size", [0, 51])
+def test_a_coalescer_knows_the_size_of_a_batch(webhook, size):
+    with pytest.raises(ValueError, match="1 to 50"):
+        Coalescer(AsyncBitrix24Client(webhook), max_size=size)
+
+
+def test_a_store_in_memory_is_a_token_store():
+    store = MemoryTokenStore(Tokens("a", "r"))
+    assert isinstance(store, TokenStore)
+    store.store(Tokens("b", "s"))
+    assert store.load() == Tokens("b", "s")
+
+
+def test_calls_with_different_deadlines_do_not_share_a_batch(webhook):
+    sent = []
+
+    class Client(AsyncBitrix24Client):
+        async def batch(self, calls, *, halt=False, deadline=None):
+            sent.append((len(calls), deadline))
+            return [Reply(result=call.method) for call in calls]
+
+    async def main():
+        coalescer = Coalescer(Client(webhook), linger=0.0)
+        deadlines = [None, None, 5.0, 5.0, None]
+        replies = await asyncio.gather(
+            *(coalescer.call("profile", deadline=deadline) for deadline in deadlines)
+        )
+        await coalescer.close()
+        return [reply.result for reply in replies]
+
+    assert asyncio.run(main()) == ["profile"] * 5
+    assert sent == [(2, None), (2, 5.0), (1, None)]
+
+
+def test_a_batch_that_fails_as_a_whole_fails_for_each_caller(webhook):
+    class Client(AsyncBitrix24Client):
+        async def batch(self, calls, *, halt=False, deadline=None):
+            raise RuntimeError("no way")
+
+    async def main():
+        coalescer = Coalescer(Client(webhook), linger=0.0)
+        return await asyncio.gather(*(coalescer.call("profile") for _ in range(3)), return_exceptions=True)
+
+    assert [str(error) for error in asyncio.run(main())] == ["no way"] * 3
+
+
+@pytest.mark.parametrize(("value", "reason"), [(b"x", "bytes"), ("half a smile: \ud83d", "surrogate")])
+def test_a_value_that_cannot_be_sent_concerns_its_own_caller_only(webhook, value, reason):
+    class Client(AsyncBitrix24Client):
+        async def batch(self, calls, *, halt=False, deadline=None):
+            return [Reply(result=plain(call.params)) for call in calls]
+
+    async def main():
+        coalescer = Coalescer(Client(webhook))
+        outcomes = await asyncio.gather(
+            coalescer.call("profile", {"a": value}),
+            coalescer.call("profile", {"a": "b"}),
+            return_exceptions=True,
+        )
+        await coalescer.close()
+        return outcomes
+
+    refused, done = asyncio.run(main())
+    assert isinstance(refused, ValueError)
+    assert reason in str(refused)
+    assert done.result == {"a": "b"}
+
+
+def _certificate_error():
+    return ssl.SSLCertVerificationError("self-signed certificate")
+
+
+@pytest.mark.parametrize(
+    ("cause", "mishap"),
+    [
+        (_certificate_error(), Mishap.UNTRUSTED),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Mishap.BROKEN),
+        (ssl.SSLError(1, "decryption failed or bad record mac"), Mishap.BROKEN),
+    ],
+)
+def test_only_a_certificate_is_a_reason_for_the_blocking_client_to_give_up(
+    webhook, monkeypatch, cause, mishap
+):
+    from requests.exceptions import SSLError
+    from urllib3.exceptions import MaxRetryError
+    from urllib3.exceptions import SSLError as PoolSSLError
+
+    def fail(*_args, **_kwargs):
+        raise SSLError(MaxRetryError(None, "/", PoolSSLError(cause)))
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", fail)
+
+    answer = Bitrix24Client(webhook)._send(Request("POST", "https://example.bitrix24.com/x", {}, b"", 1.0))
+    assert answer.mishap is mishap
+
+
+@pytest.mark.parametrize(
+    ("cause", "mishap"),
+    [
+        (_certificate_error(), Mishap.UNTRUSTED),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Mishap.REFUSED),
+    ],
+)
+def test_only_a_certificate_is_a_reason_for_the_client_of_a_loop_to_give_up(
+    webhook, monkeypatch, cause, mishap
+):
+    import httpx
+
+    async def fail(*_args, **_kwargs):
+        raise httpx.ConnectError("no") from cause
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", fail)
+    request = Request("POST", "https://example.bitrix24.com/x", {}, b"", 1.0)
+
+    answer = asyncio.run(AsyncBitrix24Client(webhook)._send(request))
+    assert answer.mishap is mishap

@@ -1,0 +1,483 @@
+"""One call from beginning to end, told by its generator."""
+
+import json
+import logging
+import traceback
+
+import pytest
+
+from airflow_provider_b24.exceptions import (
+    AuthError,
+    Bitrix24Error,
+    EventTokenError,
+    OperationTimeLimitError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from airflow_provider_b24.rest import Call, Observer, Webhook
+from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.wire import Mishap, NoAnswer
+
+SAFE = Call("crm.deal.get", {"ID": 7})
+UNSAFE = Call("crm.deal.add", {"fields": {"TITLE": "x"}})
+ANSWER = Call("bizproc.event.send", {"EVENT_TOKEN": "ev3nt", "RETURN_VALUES": {"score": 1}})
+
+REFUSED = NoAnswer(Mishap.REFUSED, "ConnectError")
+BROKEN = NoAnswer(Mishap.BROKEN, "ReadError")
+TIMEOUT = NoAnswer(Mishap.TIMEOUT, "ReadTimeout")
+UNTRUSTED = NoAnswer(Mishap.UNTRUSTED, "SSLError")
+
+
+def test_a_call_by_webhook_is_one_post_with_json(open_session, drive, ok):
+    driver = drive([ok({"ID": "7"}, total=3)])
+
+    reply = driver.hold(converse(SAFE, open_session()))
+
+    (request,) = driver.requests
+    assert (reply.result, reply.total) == ({"ID": "7"}, 3)
+    assert (request.verb, request.url) == (
+        "POST",
+        "https://example.bitrix24.com/rest/1/s3cr3tcode/crm.deal.get",
+    )
+    assert driver.bodies() == [{"ID": "7"}]
+    assert request.timeout == 30
+    assert driver.sleeps == []
+
+
+def test_a_batch_may_take_twice_as_long(open_session, drive, ok):
+    driver = drive([ok({})])
+
+    driver.hold(converse(Call("batch"), open_session(timeout=20)))
+
+    assert driver.requests[0].timeout == 40
+
+
+@pytest.mark.parametrize("failure", [REFUSED, BROKEN, TIMEOUT])
+def test_a_safe_call_is_repeated_with_growing_delay(open_session, drive, ok, failure):
+    driver = drive([failure, failure, failure, ok()])
+
+    assert driver.hold(converse(SAFE, open_session())).result is True
+    assert driver.sleeps == [0.5, 1.0, 2.0]
+
+
+def test_the_delays_are_random_below_their_bounds_and_the_bounds_have_an_end(open_session, drive):
+    driver = drive(lambda request: REFUSED)
+    session = open_session(chance=lambda: 0.25, attempts=8, longest_delay=4)
+
+    with pytest.raises(TransportError):
+        driver.hold(converse(SAFE, session))
+    assert driver.sleeps == [0.125, 0.25, 0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_refused_connection_may_always_be_repeated(open_session, drive, ok):
+    driver = drive([REFUSED, ok(5)])
+
+    assert driver.hold(converse(UNSAFE, open_session())).result == 5
+
+
+@pytest.mark.parametrize("failure", [BROKEN, TIMEOUT])
+def test_a_call_that_creates_is_not_repeated_when_it_may_have_arrived(open_session, drive, failure):
+    driver = drive([failure])
+
+    with pytest.raises(TransportError, match="may have done the work") as caught:
+        driver.hold(converse(UNSAFE, open_session()))
+    assert caught.value.ambiguous
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (500, b'{"error": "INTERNAL_SERVER_ERROR"}', ServerError),
+        (500, b"<html>", ServerError),
+        (502, b"<html>", TransportError),
+        (504, b"<html>", TransportError),
+        (200, b'{"result": tr', TransportError),
+        (200, b"<html>login</html>", TransportError),
+        (200, b"[]", TransportError),
+        (200, b"{}", TransportError),
+    ],
+)
+def test_an_answer_that_leaves_things_open_is_repeated_only_where_it_is_safe(
+    open_session, drive, answer, ok, status, body, kind
+):
+    assert drive([answer(body, status), ok()]).hold(converse(SAFE, open_session())).result is True
+    with pytest.raises(kind) as caught:
+        drive([answer(body, status)]).hold(converse(UNSAFE, open_session()))
+    assert caught.value.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, b'{"error": "NO_AUTH_FOUND"}', AuthError),
+        (403, b'{"error": "insufficient_scope"}', AuthError),
+        (404, b'{"error": "ERROR_METHOD_NOT_FOUND"}', Bitrix24Error),
+        (404, b"<html>", Bitrix24Error),
+        (200, b'{"error": "SOMETHING", "result": true}', Bitrix24Error),
+        (400, b'{"error": {"code": "BITRIX_REST_V3_X", "message": "text"}}', Bitrix24Error),
+        (400, b'{"error": 0, "error_description": "text"}', Bitrix24Error),
+    ],
+)
+def test_a_refusal_is_final(open_session, drive, answer, status, body, kind):
+    driver = drive([answer(body, status)])
+
+    with pytest.raises(kind) as caught:
+        driver.hold(converse(SAFE, open_session()))
+    assert (caught.value.method, caught.value.portal) == ("crm.deal.get", "example.bitrix24.com")
+    assert driver.sleeps == []
+
+
+def test_an_untrusted_certificate_is_final(open_session, drive):
+    with pytest.raises(TransportError, match="certificate") as caught:
+        drive([UNTRUSTED]).hold(converse(SAFE, open_session()))
+    assert not caught.value.retryable
+
+
+def test_a_call_gives_up_after_its_attempts(open_session, drive):
+    driver = drive([REFUSED] * 3)
+
+    with pytest.raises(TransportError):
+        driver.hold(converse(SAFE, open_session(attempts=3)))
+
+
+def test_a_call_gives_up_before_its_deadline(open_session, drive, hand_clock):
+    driver = drive(lambda request: REFUSED)
+    started = hand_clock.now
+
+    with pytest.raises(TransportError):
+        driver.hold(converse(SAFE, open_session(attempts=99), deadline=10))
+    assert hand_clock.now - started <= 10
+
+
+def test_a_request_waits_no_longer_than_the_deadline(open_session, drive, ok):
+    driver = drive([ok()])
+
+    driver.hold(converse(SAFE, open_session(), deadline=3))
+
+    assert driver.requests[0].timeout == 3
+
+
+def test_an_error_after_an_ambiguous_failure_stays_ambiguous(open_session, drive):
+    driver = drive([TIMEOUT, REFUSED])
+
+    with pytest.raises(TransportError) as caught:
+        driver.hold(converse(SAFE, open_session(attempts=2)))
+    assert caught.value.code == "connection_refused"
+    assert caught.value.ambiguous
+
+
+# Answers to a process
+
+
+@pytest.mark.parametrize("failure", [BROKEN, TIMEOUT])
+def test_an_answer_whose_first_copy_had_arrived_counts_as_delivered(
+    open_session, drive, refusal, caplog, failure
+):
+    driver = drive([failure, refusal(403, "ACCESS_DENIED", "Access denied!")])
+
+    with caplog.at_level(logging.WARNING):
+        assert driver.hold(converse(ANSWER, open_session())).result is True
+    assert "counts as delivered" in caplog.text
+    assert "ev3nt" not in caplog.text
+
+
+def test_an_answer_that_was_cut_off_and_then_refused_counts_as_delivered(
+    open_session, drive, answer, refusal
+):
+    driver = drive([answer(b'{"resu'), refusal(403, "ACCESS_DENIED")])
+
+    assert driver.hold(converse(ANSWER, open_session())).result is True
+
+
+def test_an_answer_that_is_refused_at_once_is_an_error(open_session, drive, refusal):
+    with pytest.raises(EventTokenError):
+        drive([refusal(403, "ACCESS_DENIED", "Access denied!")]).hold(converse(ANSWER, open_session()))
+
+
+def test_an_answer_refused_after_a_failure_that_sent_nothing_is_an_error(open_session, drive, refusal):
+    driver = drive([REFUSED, refusal(503, "QUERY_LIMIT_EXCEEDED"), refusal(403, "ACCESS_DENIED")])
+
+    with pytest.raises(EventTokenError):
+        driver.hold(converse(ANSWER, open_session()))
+
+
+def test_an_answer_is_repeated_until_it_arrives(open_session, drive, ok, refusal):
+    driver = drive([TIMEOUT, BROKEN, refusal(500, "INTERNAL_SERVER_ERROR"), ok()])
+
+    assert driver.hold(converse(ANSWER, open_session())).result is True
+
+
+def test_a_log_line_that_is_refused_after_an_ambiguous_failure_is_no_success(open_session, drive, refusal):
+    log = Call("bizproc.activity.log", {"EVENT_TOKEN": "t", "LOG_MESSAGE": "m"}, repeatable=True)
+
+    with pytest.raises(EventTokenError):
+        drive([TIMEOUT, refusal(403, "ACCESS_DENIED")]).hold(converse(log, open_session()))
+
+
+# Limits
+
+
+@pytest.mark.parametrize("page", [True, False])
+def test_a_refused_request_corrects_the_bucket_and_is_repeated(
+    open_session, drive, ok, answer, refusal, page
+):
+    refused = answer(b"<html>", 503) if page else refusal(503, "QUERY_LIMIT_EXCEEDED")
+    driver = drive([refused, ok()])
+
+    assert driver.hold(converse(UNSAFE, open_session())).result is True
+    assert driver.sleeps == [0.5, pytest.approx(1.0)], (
+        "first the delay, then what the corrected bucket demands"
+    )
+
+
+def test_a_slot_that_became_void_while_waiting_is_taken_anew(open_session, drive, ok, hand_clock):
+    session = open_session()
+    for _ in range(48):
+        session.pacer.reserve()
+    driver = drive([ok()])
+    driver.on_sleep = lambda seconds: session.pacer.overflow() if len(driver.sleeps) == 1 else None
+
+    driver.hold(converse(SAFE, session))
+
+    assert driver.sleeps == pytest.approx([0.5, 1.5])
+
+
+def test_a_call_that_is_abandoned_gives_its_slot_back(open_session):
+    session = open_session()
+    for _ in range(48):
+        session.pacer.reserve()
+    before = session.pacer.waiting_time()
+    conversation = converse(SAFE, session)
+    next(conversation)
+    conversation.close()
+
+    assert session.pacer.waiting_time() == before
+
+
+def test_no_room_before_the_deadline_fails_at_once_with_the_time_it_would_take(open_session, drive):
+    session = open_session()
+    for _ in range(68):
+        session.pacer.reserve()
+    driver = drive([])
+
+    with pytest.raises(RateLimitError, match=r"10\.5 s") as caught:
+        driver.hold(converse(SAFE, session, deadline=5))
+    assert caught.value.retry_after == pytest.approx(10.5)
+    assert caught.value.retryable, "a later try may find room"
+    assert driver.log == []
+
+
+def timed(result, operating, reset_at, finish=1_000_000.0):
+    time = {"start": finish, "finish": finish, "operating": operating, "operating_reset_at": reset_at}
+    return json.dumps({"result": result, "time": time}).encode()
+
+
+def test_a_method_that_used_up_its_time_waits_for_its_reset_while_others_go_on(
+    open_session, drive, answer, ok
+):
+    session = open_session()
+    driver = drive([answer(timed(1, 500, 1_000_200)), ok(), ok()])
+
+    driver.hold(converse(SAFE, session))
+    driver.hold(converse(Call("profile"), session))
+    assert driver.sleeps == []
+    driver.hold(converse(SAFE, session))
+    assert driver.sleeps == [201.0]
+
+
+@pytest.mark.parametrize("page", [True, False])
+def test_a_method_that_is_refused_for_its_time_waits_for_the_reset_in_the_last_good_reply(
+    open_session, drive, answer, ok, refusal, page
+):
+    refused = answer(b"<html>", 429) if page else refusal(429, "OPERATION_TIME_LIMIT")
+    driver = drive([answer(timed(1, 300, 1_000_120)), refused, ok(2)])
+    session = open_session()
+
+    driver.hold(converse(SAFE, session))
+    assert driver.hold(converse(SAFE, session)).result == 2
+    assert driver.sleeps == [121.0]
+
+
+def test_a_reset_after_the_deadline_fails_at_once_with_the_time_it_would_take(open_session, drive, answer):
+    session = open_session()
+    driver = drive([answer(timed(1, 500, 1_000_200))])
+    driver.hold(converse(SAFE, session))
+
+    with pytest.raises(OperationTimeLimitError) as caught:
+        driver.hold(converse(SAFE, session, deadline=60))
+    assert (caught.value.retry_after, caught.value.reset_at) == (201.0, 1_000_200)
+    assert driver.sleeps == []
+
+
+def test_a_refusal_for_operating_time_with_a_deadline_carries_the_reset(open_session, drive, refusal):
+    driver = drive([refusal(429, "OPERATION_TIME_LIMIT")])
+
+    with pytest.raises(OperationTimeLimitError) as caught:
+        driver.hold(converse(SAFE, open_session(), deadline=30))
+    assert caught.value.retry_after == 60.0
+
+
+# Moved portals
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "trusted"),
+    [
+        ("https://old.bitrix24.com", "https://new.bitrix24.com", ()),
+        ("https://old.bitrix24.com", "https://new.bitrix24.de", ()),
+        ("https://old.bitrix24.com", "https://new.bitrix24.com.br", ()),
+        ("https://crm.example.org", "https://portal.example.org", ("portal.example.org",)),
+        ("http://127.0.0.1:1000", "http://127.0.0.1:2000", ("127.0.0.1:2000",)),
+        ("http://127.0.0.1:1000", "http://localhost:2000", ("LOCALHOST",)),
+    ],
+)
+def test_a_friendly_move_is_followed_with_the_same_post(open_session, drive, answer, ok, old, new, trusted):
+    session = open_session(Webhook(old, "1", "code"), trusted_hosts=trusted)
+    driver = drive([answer(b"", 302, location=f"{new}/rest/1/code/crm.deal.add"), ok(5), ok(6)])
+
+    assert driver.hold(converse(UNSAFE, session)).result == 5
+    assert driver.hold(converse(UNSAFE, session)).result == 6
+    assert [request.url for request in driver.requests] == [
+        f"{old}/rest/1/code/crm.deal.add",
+        f"{new}/rest/1/code/crm.deal.add",
+        f"{new}/rest/1/code/crm.deal.add",
+    ]
+    assert {request.verb for request in driver.requests} == {"POST"}
+    assert driver.bodies() == [{"fields": {"TITLE": "x"}}] * 3
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://evil.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://new.bitrix24.com.evil.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://bitrix24.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://a.b.bitrix24.evil/rest/1/s3cr3tcode/crm.deal.get",
+        "https://evil.com\\@new.bitrix24.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://new.bitrix24.com@evil.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://new.bitrix24.com:8443/rest/1/s3cr3tcode/crm.deal.get",
+        "http://new.bitrix24.com/rest/1/s3cr3tcode/crm.deal.get",
+        "//evil.com/rest/1/s3cr3tcode/crm.deal.get",
+        "https://new.bitrix24.com/auth/?backurl=/rest/1/s3cr3tcode/crm.deal.get",
+        "https://new.bitrix24.com/rest/1/s3cr3tcode/crm.deal.delete",
+        "/auth/",
+        "",
+        "https://[::1",
+    ],
+)
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_hostile_move_gets_nothing(open_session, drive, answer, location, status):
+    driver = drive([answer(b"", status, location=location)])
+
+    with pytest.raises(Bitrix24Error, match=r"example\.bitrix24\.com redirects") as caught:
+        driver.hold(converse(SAFE, open_session()))
+    assert len(driver.requests) == 1
+    assert not caught.value.retryable
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_hostile_move_names_both_hosts(open_session, drive, answer):
+    driver = drive([answer(b"", 302, location="https://other.example.org/rest/1/s3cr3tcode/crm.deal.get")])
+
+    with pytest.raises(
+        Bitrix24Error, match=r"example\.bitrix24\.com redirects to other\.example\.org.*trusted_hosts"
+    ):
+        driver.hold(converse(SAFE, open_session()))
+
+
+def test_a_portal_that_moves_in_circles_is_an_error(open_session, drive, answer):
+    driver = drive(
+        lambda request: answer(
+            b"", 302, location=request.url.replace("example", "other").replace("other.other", "x")
+        )
+    )
+
+    with pytest.raises(Bitrix24Error, match="again and again"):
+        driver.hold(converse(SAFE, open_session()))
+
+
+def test_a_moved_portal_keeps_its_bucket(open_session, drive, answer, ok):
+    session = open_session()
+    driver = drive(
+        [answer(b"", 302, location="https://new.bitrix24.com/rest/1/s3cr3tcode/crm.deal.get"), ok()]
+    )
+    driver.hold(converse(SAFE, session))
+
+    assert open_session(Webhook("https://new.bitrix24.com", "1", "x")).pacer is session.pacer
+
+
+# Secrets and parameters
+
+
+def test_a_parameter_cannot_pose_as_authorization(open_session):
+    with pytest.raises(ValueError, match="'auth' is not a parameter"):
+        next(converse(Call("profile", {"Auth": "x"}), open_session()))
+
+
+def test_no_secret_shows_in_an_error_even_if_the_portal_repeats_it(open_session, drive, refusal):
+    text = "token ev3nt of /rest/1/s3cr3tcode/ is bad"
+    driver = drive([refusal(403, "ACCESS_DENIED", text)])
+
+    with pytest.raises(EventTokenError) as caught:
+        driver.hold(converse(ANSWER, open_session()))
+    printed = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(driver.requests)
+    assert "s3cr3t" not in printed
+    assert "ev3nt" not in printed
+
+
+def test_each_request_is_logged_without_its_parameters(open_session, drive, answer, caplog):
+    driver = drive([answer(timed(1, 2.5, 1_000_200))])
+
+    with caplog.at_level(logging.DEBUG, "airflow_provider_b24.rest"):
+        driver.hold(converse(ANSWER, open_session()))
+    assert "bizproc.event.send at example.bitrix24.com: status 200" in caplog.text
+    assert "attempt 1, operating time 2.5" in caplog.text
+    assert "ev3nt" not in caplog.text
+    assert "score" not in caplog.text
+
+
+class Notes(Observer):
+    def __init__(self):
+        self.notes = []
+
+    def on_request(self, method, portal, duration, attempt, status, operating):
+        self.notes.append(("request", method, portal, attempt, status, operating))
+
+    def on_retry(self, cause):
+        self.notes.append(("retry", cause))
+
+    def on_wait(self, seconds, cause):
+        self.notes.append(("wait", seconds, cause))
+
+
+def test_an_observer_hears_of_requests_retries_and_waits(open_session, drive, answer, ok, refusal):
+    notes = Notes()
+    driver = drive(
+        [
+            REFUSED,
+            refusal(500, "INTERNAL_SERVER_ERROR"),
+            refusal(429, "OPERATION_TIME_LIMIT"),
+            answer(b"", 302, location="https://new.bitrix24.com/rest/1/s3cr3tcode/crm.deal.get"),
+            ok(),
+        ]
+    )
+
+    driver.hold(converse(SAFE, open_session(observer=notes)))
+
+    method, old, new = "crm.deal.get", "example.bitrix24.com", "new.bitrix24.com"
+    assert notes.notes == [
+        ("request", method, old, 1, None, None),
+        ("retry", "transport"),
+        ("wait", 0.5, "retry"),
+        ("request", method, old, 2, 500, None),
+        ("retry", "server"),
+        ("wait", 1.0, "retry"),
+        ("request", method, old, 3, 429, None),
+        ("retry", "operating_time"),
+        ("wait", 60.0, "operating_time"),
+        ("request", method, old, 4, 302, None),
+        ("retry", "moved"),
+        ("request", method, new, 5, 200, None),
+    ]

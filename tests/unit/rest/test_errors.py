@@ -1,0 +1,140 @@
+"""The table of system errors: each code is its own clear error with the right idea of repeating."""
+
+import pytest
+
+from airflow_provider_b24.exceptions import (
+    AuthError,
+    BatchError,
+    Bitrix24Error,
+    EventTokenError,
+    ExpiredTokenError,
+    OperationTimeLimitError,
+    PortalBlockedError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from airflow_provider_b24.rest._errors import (
+    SYSTEM_ERRORS,
+    authorization_error,
+    error_by_status,
+    system_error,
+)
+
+TABLE = [
+    (500, "INTERNAL_SERVER_ERROR", ServerError, True),
+    (500, "ERROR_UNEXPECTED_ANSWER", ServerError, True),
+    (503, "QUERY_LIMIT_EXCEEDED", RateLimitError, True),
+    (429, "OPERATION_TIME_LIMIT", OperationTimeLimitError, True),
+    (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", BatchError, False),
+    (400, "ERROR_BATCH_LENGTH_EXCEEDED", BatchError, False),
+    (401, "NO_AUTH_FOUND", AuthError, False),
+    (401, "expired_token", ExpiredTokenError, True),
+    (400, "INVALID_REQUEST", Bitrix24Error, False),
+    (503, "OVERLOAD_LIMIT", PortalBlockedError, False),
+    (403, "INVALID_CREDENTIALS", AuthError, False),
+    (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", Bitrix24Error, False),
+    (403, "insufficient_scope", AuthError, False),
+    (403, "user_access_error", AuthError, False),
+    (500, "PORTAL_DELETED", PortalBlockedError, False),
+    (404, "ERROR_METHOD_NOT_FOUND", Bitrix24Error, False),
+    (403, "ACCESS_DENIED", AuthError, False),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind", "retryable"), TABLE)
+def test_each_system_error_is_its_own_kind(status, code, kind, retryable):
+    error = system_error(code, "What the portal says", status, "crm.deal.get", "example.bitrix24.com")
+
+    assert type(error) is kind
+    assert error.retryable is retryable
+    assert (error.code, error.status) == (code, status)
+    assert "What the portal says. " in error.description
+    assert "crm.deal.get at example.bitrix24.com" in str(error)
+
+
+def test_each_known_code_advises_the_reader():
+    assert all(known.advice.endswith(".") for known in SYSTEM_ERRORS.values())
+
+
+def test_a_plan_without_rest_blocks_the_portal():
+    error = system_error(
+        "ACCESS_DENIED", "REST API is available only on commercial plans", 403, "profile", "p"
+    )
+
+    assert isinstance(error, PortalBlockedError)
+
+
+@pytest.mark.parametrize("method", ["bizproc.event.send", "bizproc.activity.log", "BizProc.Event.Send"])
+def test_access_denied_to_an_answer_is_about_its_event_token(method):
+    assert isinstance(system_error("ACCESS_DENIED", "Access denied!", 403, method, "p"), EventTokenError)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Bitrix24Error),
+        (401, AuthError),
+        (429, RateLimitError),
+        (500, ServerError),
+        (None, Bitrix24Error),
+    ],
+)
+def test_an_unknown_code_is_judged_by_its_status(status, kind):
+    assert type(system_error("SOMETHING_NEW", "", status, "m", "p")) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable", "ambiguous"),
+    [
+        (200, TransportError, True, True),
+        (401, AuthError, False, False),
+        (403, Bitrix24Error, False, False),
+        (404, Bitrix24Error, False, False),
+        (408, TransportError, True, True),
+        (413, Bitrix24Error, False, False),
+        (429, OperationTimeLimitError, True, False),
+        (500, ServerError, True, True),
+        (502, TransportError, True, True),
+        (503, RateLimitError, True, False),
+        (504, TransportError, True, True),
+    ],
+)
+def test_a_page_instead_of_json_is_judged_by_its_status(status, kind, retryable, ambiguous):
+    error = error_by_status(status, "m", "p")
+
+    assert type(error) is kind
+    assert (error.retryable, error.ambiguous) == (retryable, ambiguous)
+
+
+def test_a_batch_that_is_too_large_is_an_error_of_the_batch():
+    assert type(error_by_status(413, "batch", "p")) is BatchError
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("invalid_request", AuthError),
+        ("invalid_client", AuthError),
+        ("invalid_grant", AuthError),
+        ("invalid_scope", AuthError),
+        ("insufficient_scope", AuthError),
+        ("PAYMENT_REQUIRED", PortalBlockedError),
+        ("something_new", AuthError),
+    ],
+)
+def test_the_authorization_servers_errors_are_final(code, kind):
+    error = authorization_error(code, "", 400, "oauth.bitrix.info")
+
+    assert type(error) is kind
+    assert not error.retryable
+
+
+def test_a_dead_refresh_token_says_how_to_reconnect():
+    assert "Connect the application to the portal again" in str(
+        authorization_error("invalid_grant", "", 400, "o")
+    )
+
+
+def test_an_authorization_server_that_fails_inside_may_be_asked_again():
+    assert authorization_error("oops", "", 500, "oauth.bitrix.info").retryable

@@ -1,0 +1,96 @@
+"""How a local Airflow is set up, and what it says when it cannot start. That it runs is tested in tests/airflow."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError, dag_files, free_ports
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "dags").mkdir()
+    return tmp_path / "dags"
+
+
+def test_nothing_of_the_users_own_airflow_reaches_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", "production")
+    monkeypatch.setenv("AIRFLOW_HOME", "/production")
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+
+    env = LocalAirflow(folder, home=tmp_path / "home").env
+
+    assert env["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert env["AIRFLOW_HOME"] == str(tmp_path / "home")
+    assert env["LANG"] == "de_DE.UTF-8"
+    assert {"AIRFLOW_CONN_BITRIX24_DEFAULT", "_AIRFLOW_PROCESS_CONTEXT"}.isdisjoint(env)
+
+
+def test_its_addresses_agree_with_each_other(folder: Path, tmp_path: Path) -> None:
+    airflow = LocalAirflow(folder, home=tmp_path / "home")
+    env = airflow.env
+
+    assert airflow.url == f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}" == env["AIRFLOW__API__BASE_URL"]
+    assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == f"{airflow.url}/execution/"
+    ports = {env[f"AIRFLOW__LOGGING__{part}_LOG_SERVER_PORT"] for part in ("WORKER", "TRIGGER")}
+    assert len(ports | {env["AIRFLOW__API__PORT"]}) == 3
+
+
+def test_what_the_caller_says_wins(folder: Path, tmp_path: Path) -> None:
+    airflow = LocalAirflow(folder, home=tmp_path / "home", env={"AIRFLOW__CORE__PARALLELISM": "2", "X": "y"})
+
+    assert (airflow.env["AIRFLOW__CORE__PARALLELISM"], airflow.env["X"]) == ("2", "y")
+
+
+def test_a_home_that_is_used_again_keeps_its_keys(folder: Path, tmp_path: Path) -> None:
+    keys = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
+    first, again = (LocalAirflow(folder, home=tmp_path / "home").env for _ in range(2))
+    other = LocalAirflow(folder, home=tmp_path / "other").env
+
+    assert [first[key] for key in keys] == [again[key] for key in keys]
+    assert not {first[key] for key in keys} & {other[key] for key in keys}
+
+
+def test_free_ports_are_distinct_and_nobody_listens_there() -> None:
+    ports = free_ports(5)
+
+    assert len(set(ports)) == 5
+    for port in ports:
+        with socket.create_server(("127.0.0.1", port)):
+            continue
+
+
+def test_files_that_define_a_dag_are_told_from_those_that_only_help(folder: Path) -> None:
+    (folder / "decorated.py").write_text("from airflow.sdk import dag\n\n@dag\ndef d(): ...\nd()\n")
+    (folder / "robot.py").write_text("@robot_dag(code='x')\ndef d(): ...\n")
+    (folder / "classic.py").write_text("with DAG('d'):\n    ...\n")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "more.py").write_text("dag = DAG('e')\n")
+    (folder / "helper.py").write_text("# used by every dag of airflow\nx = 1\n")
+
+    assert dag_files(folder) == {"decorated.py", "robot.py", "classic.py", "sub/more.py"}
+
+
+def test_an_airflow_that_ends_while_starting_is_an_error_that_shows_what_it_printed(
+    folder: Path, tmp_path: Path
+) -> None:
+    broken = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "nonsense://nowhere"}
+
+    with pytest.raises(LocalAirflowError, match=r"exit code 1(.|\n)*nonsense"):
+        LocalAirflow(folder, home=tmp_path / "home", env=broken).__enter__()
+
+
+def test_a_temporary_home_is_gone_afterwards(folder: Path) -> None:
+    airflow = LocalAirflow(folder)
+    (airflow.home / "file").touch()
+
+    airflow.stop()
+
+    assert not airflow.home.exists()
+    with pytest.raises(LocalAirflowError, match="not running"):
+        airflow.processes()

@@ -1,0 +1,82 @@
+"""What Airflow finds when it loads the plugin."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from airflow.sdk._shared.plugins_manager import integrate_macros_plugins, is_valid_plugin
+from jinja2 import Environment
+
+from airflow_provider_b24.plugin import Bitrix24Plugin
+
+
+def test_it_is_a_plugin_for_airflow():
+    assert is_valid_plugin(Bitrix24Plugin)
+    assert Bitrix24Plugin.name == "bitrix24"
+
+
+def test_templates_find_the_macro_under_the_plugins_name(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BITRIX24_DEFAULT",
+        json.dumps(
+            {"conn_type": "bitrix24", "host": "example.bitrix24.com", "login": "1", "password": "code"}
+        ),
+    )
+    macros = ModuleType("macros")
+    integrate_macros_plugins(macros, "test_macros", [Bitrix24Plugin()])
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+    ti.get_template_context = lambda: {"ti": ti, "dag": None, "dag_run": SimpleNamespace(conf=None)}
+    url = Environment().from_string("{{ macros.bitrix24.result_url(ti) }}").render(macros=macros, ti=ti)
+    assert url.startswith("https://airflow.example.com/bitrix24/results/")
+
+
+def test_the_receiver_is_mounted_once():
+    first, second = Bitrix24Plugin.fastapi_apps, Bitrix24Plugin().fastapi_apps
+    assert [app["url_prefix"] for app in first] == ["/bitrix24"]
+    assert first[0]["app"] is second[0]["app"]
+
+
+def test_a_worker_that_loads_the_plugin_does_not_pay_for_the_receiver():
+    code = (
+        "import sys; import airflow.sdk; import airflow_provider_b24.plugin; "
+        "print([m for m in sys.modules if m == 'fastapi' or m.startswith('airflow_provider_b24.receiver.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.anyio
+async def test_spooled_calls_are_replayed_while_the_server_runs(monkeypatch):
+    from airflow_provider_b24 import plugin
+
+    seen = []
+    replay = SimpleNamespace(start=lambda: seen.append("start"), stop=lambda: seen.append("stop"))
+    monkeypatch.setattr(plugin, "_receiver", lambda: SimpleNamespace(state=SimpleNamespace(replay=replay)))
+
+    async def server_app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.startup.complete"})
+            seen.append("serving")
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            seen.append(scope["path"])
+
+    async def send(message):
+        seen.append(message["type"])
+
+    app = plugin.ReplayWhileServing(server_app)
+    await app({"type": "http", "path": "/somewhere"}, None, send)
+    await app({"type": "lifespan"}, None, send)
+    assert seen == [
+        "/somewhere",
+        "start",
+        "lifespan.startup.complete",
+        "serving",
+        "stop",
+        "lifespan.shutdown.complete",
+    ]
