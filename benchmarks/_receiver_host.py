@@ -1,0 +1,108 @@
+"""An API server with the receiver in it, and nothing else of Airflow: what is measured is the receiver."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from airflow_provider_b24._process_tree import ProcessTree
+from airflow_provider_b24.demo import example_dags
+from airflow_provider_b24.local_airflow import LocalAirflow
+
+CONN_ID, DAG_ID = "bitrix24_default", "score_lead"
+APPLICATION_TOKEN, MEMBER_ID = "application-token-0123456789", "member-0123456789"
+CALL = {
+    "workflow_id": "67e3db8e581121.72266518",
+    "code": "score_lead",
+    "document_id[0]": "crm",
+    "document_id[1]": "CCrmDocumentLead",
+    "document_id[2]": "LEAD_77",
+    "document_type[0]": "crm",
+    "document_type[1]": "CCrmDocumentLead",
+    "document_type[2]": "LEAD",
+    "properties[budget]": "1000",
+    "use_subscription": "Y",
+    "timeout_duration": "0",
+    "ts": "1743000000",
+    "auth[domain]": "example.bitrix24.com",
+    "auth[member_id]": MEMBER_ID,
+    "auth[user_id]": "1",
+    "auth[application_token]": APPLICATION_TOKEN,
+}
+
+
+class ReceiverHost:
+    """A running API server.
+
+    :param url: address of the receiver.
+    :param database: address of Airflow's metadata database.
+    :param tree: its processes.
+    """
+
+    def __init__(self, url: str, database: str, tree: ProcessTree) -> None:
+        self.url, self.database, self._tree = url, database, tree
+
+    @property
+    def robot_url(self) -> str:
+        return f"{self.url}/{CONN_ID}/robots/{DAG_ID}"
+
+    def health(self) -> dict[str, Any]:
+        health: dict[str, Any] = requests.get(f"{self.url}/health", timeout=30).json()
+        return health
+
+    def processor_seconds(self) -> float:
+        """Processor time that its processes have used so far."""
+        ticks = 0
+        for process in self._tree.processes():
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverHost]:
+    """Migrate the database, put the robot and its connection into it, and start the API server."""
+    airflow = LocalAirflow(
+        example_dags(),
+        home=home,
+        env={
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+            "AIRFLOW__API__WORKERS": str(workers),
+        },
+    )
+    python = [sys.executable, "-m", "airflow"]
+    extra = f'{{"application_token": "{APPLICATION_TOKEN}", "member_id": "{MEMBER_ID}"}}'
+    connection = ["--conn-type", "bitrix24", "--conn-host", "example.bitrix24.com"]
+    connection += ["--conn-login", "1", "--conn-password", "webhook-code", "--conn-extra", extra]
+    for command in (
+        ["db", "migrate"],
+        ["connections", "add", CONN_ID, *connection],
+        ["dags", "reserialize"],
+    ):
+        subprocess.run([*python, *command], env=airflow.env, check=True, capture_output=True, timeout=300)
+    tree = ProcessTree([*python, "api-server"], env=airflow.env, output=home / "api-server.log", cwd=home)
+    host = ReceiverHost(f"{airflow.url}/bitrix24", database, tree)
+    try:
+        _wait_until_it_answers(host, home)
+        yield host
+    finally:
+        tree.stop()
+
+
+def _wait_until_it_answers(host: ReceiverHost, home: Path) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            if host.health()["status"] == "healthy":
+                return
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise RuntimeError((home / "api-server.log").read_text()[-3000:])

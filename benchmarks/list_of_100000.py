@@ -1,0 +1,92 @@
+"""Requests and memory it takes to read a long list, against fast_bitrix24's and b24pysdk's ways.
+
+    python benchmarks/list_of_100000.py [--records 100000]
+
+Each contender is a process of its own and looks at each record once. Memory is what the process grew by while it read,
+at its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from _portal_process import PortalProcess, portal_process
+
+PROGRAM = """
+import resource, sys, time
+webhook, host, code = sys.argv[1:]
+{setup}
+before = resource.getrusage(resource.RUSAGE_SELF)
+began = time.monotonic()
+count = 0
+for record in {records}:
+    count += 1
+after = resource.getrusage(resource.RUSAGE_SELF)
+processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+print(count, (after.ru_maxrss - before.ru_maxrss) / 1024, time.monotonic() - began, processor)
+"""
+CONTENDERS = {
+    "this provider": (
+        """
+import requests
+from airflow_provider_b24.rest import Bitrix24Client, Webhook
+client = Bitrix24Client(Webhook.from_url(webhook), verify=CA_FILE)
+client.call("profile")
+""",
+        "client.iterate('crm.lead.list')",
+    ),
+    "fast_bitrix24 get_all": (
+        """
+from fast_bitrix24 import Bitrix
+client = Bitrix(webhook, verbose=False, ssl=False)
+client.call("profile", raw=True)
+""",
+        "client.get_all('crm.lead.list')",
+    ),
+    "b24pysdk call_list_fast": (
+        """
+import os
+os.environ["REQUESTS_CA_BUNDLE"] = CA_FILE
+from b24pysdk import BitrixWebhook
+client = BitrixWebhook(domain=host, webhook_token=f"1/{code}")
+client.call_method("profile")
+""",
+        "client.call_list_fast('crm.lead.list')['result']",
+    ),
+}
+
+
+def measure(name: str, portal: PortalProcess, records: int) -> None:
+    setup, expression = CONTENDERS[name]
+    before = portal.requests()
+    program = PROGRAM.format(setup=setup.replace("CA_FILE", repr(portal.ca_file)), records=expression)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, portal.webhook, portal.host, portal.code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(f"{name:26} failed: {done.stderr.strip().splitlines()[-1]}")
+        return
+    count, megabytes, seconds, processor = map(float, done.stdout.split())
+    print(
+        f"{name:26} {count:8.0f}/{records} records   {portal.requests() - before - 1:4} requests   "
+        f"{megabytes:7.1f} MB   {seconds:6.1f} s   {processor:6.2f} s of processor time",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=100_000)
+    records: int = parser.parse_args().records
+    with portal_process(https=True, records=records) as portal:
+        for name in CONTENDERS:
+            measure(name, portal, records)
+
+
+if __name__ == "__main__":
+    main()
