@@ -1,0 +1,59 @@
+# Every target prepares what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SOURCES := airflow_provider_b24 tests example_dags benchmarks
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format constraints bench wheel clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(VENV)/.installed  ## Watch a robot call, a DAG work and the process get its answer; KEEP=1 stays up
+	@$(BIN)/airflow-b24 demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.installed-dev  ## Run all tests: unit, sandbox portal, real Airflow; ARGS="-k name" selects
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## Check format, style, types and the direction of imports
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## Put the code into its format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+constraints: $(VENV)/.uv  ## Take the newest versions of everything into constraints.txt
+	$(UV) pip compile pyproject.toml --group dev --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file constraints.txt
+
+bench: $(VENV)/.installed-dev  ## Measure what the README's figures say (half an hour)
+	@for script in benchmarks/[a-z]*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+
+wheel: $(VENV)/.uv  ## Build the wheel into dist/
+	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist
+
+clean:  ## Delete the virtual environment and everything that was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.uv: constraints.txt
+	@echo "==> Virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.uv pyproject.toml constraints.txt
+	@echo "==> The package and Airflow (about 260 MB)"
+	@$(UV) pip install --python $(BIN)/python --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "==> What tests and checks need"
+	@$(UV) pip install --python $(BIN)/python --constraint constraints.txt --group dev
+	@touch $@
