@@ -188,6 +188,14 @@ class LocalAirflow(AirflowApi):
         """Start a part again that was killed: `scheduler`, `triggerer`, `dag-processor` or `api-server`."""
         self._running_tree().start([sys.executable, "-m", "airflow", part])
 
+    def describe(self, dag_id: str, run_id: str, lines: int = 30) -> str:
+        """Tell the state of a run as :class:`~airflow_provider_b24.airflow_api.AirflowApi` does, and of Airflow."""
+        running = self.processes()
+        missing = [part for part in _TITLES if part != "worker" and not running[part]]
+        parts = [f"NOT RUNNING: {', '.join(missing)}"] if missing else []
+        parts += [f"{self.output} ends with:", self.tail(lines)]
+        return "\n".join([super().describe(dag_id, run_id, lines), *parts])
+
     def tail(self, lines: int = 40) -> str:
         """Read the last lines that Airflow's processes printed."""
         if not self.output.exists():

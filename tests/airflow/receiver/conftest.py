@@ -342,6 +342,24 @@ def served(metadata_database: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
+def events(served: str) -> str:
+    """Give the address for the events of the application."""
+    return f"{served}/{APPLICATION_CONN_ID}/events"
+
+
+@pytest.fixture
+def install_page(served: str) -> str:
+    """Give the address of the application's page."""
+    return f"{served}/{APPLICATION_CONN_ID}/install"
+
+
+@pytest.fixture
+def tokens_asked(bitrix: SandboxPortal) -> Callable[[], int]:
+    """Count the requests to the authorization server."""
+    return lambda: sum(request.method == "oauth.token" for request in bitrix.requests)
+
+
+@pytest.fixture
 def stored() -> Callable[[], Installation | None]:
     """Read what is stored about the installation."""
 

@@ -139,7 +139,8 @@ def test_the_command_lists_what_became_of_each_call(
 def test_a_call_can_be_answered_by_hand_and_is_not_answered_again(
     calls: SimpleNamespace, live_airflow: LocalAirflow, call_robot: Callable[..., Any]
 ) -> None:
-    one = call_robot(seconds=12)
+    one = call_robot(seconds=300)
+    one.wait_for_task("work", "running")
     command = [sys.executable, "-m", "airflow_provider_b24.cli", "calls", "answer", one.run_id]
 
     by_hand = subprocess.run(
@@ -152,6 +153,7 @@ def test_a_call_can_be_answered_by_hand_and_is_not_answered_again(
     again = subprocess.run(
         [*command, "--on-failure"], env=live_airflow.env, capture_output=True, text=True, check=False
     )
+    one.mark_task("work", "success")
     one.wait_for_run("failed")
 
     assert by_hand.returncode == 0, by_hand.stderr
