@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_b24.receiver import metrics
 from airflow_provider_b24.receiver.database import is_away
 from airflow_provider_b24.receiver.patience import Patience
+from airflow_provider_b24.receiver.robot_calls import UnknownReceiverError
+from airflow_provider_b24.receiver.spool import NotYetError
 
 if TYPE_CHECKING:
     from airflow_provider_b24.receiver.portals import Portals
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 5.0
+_SECONDS_TO_COME_BACK = 600.0
 _TURNS_BETWEEN_LOOKS_AT_PORTALS = 60
 _THREADS = 3
 _SECONDS = 60.0
@@ -32,18 +36,23 @@ class Replay:
     :param calls: does the calls.
     :param spool: keeps them.
     :param portals: learns of connections here, so that their calls can be authenticated without the database.
+    :param pause_seconds: between two looks into the spool.
+    :param seconds_to_come_back: how long a call waits for its connection or its robot, when they are not there.
     """
 
     calls: RobotCalls
     spool: Spool
     portals: Portals
     pause_seconds: float = _PAUSE_SECONDS
+    # Where the database was away, Airflow may be being installed anew, its connections and DAGs not there yet.
+    seconds_to_come_back: float = _SECONDS_TO_COME_BACK
     # A connection to the database can hang for hours. Left alone, it must not hold up the next one.
     patience: Patience = field(
         default_factory=lambda: Patience(
             "bitrix24-receiver-replay", threads=_THREADS, seconds=_SECONDS, queue=0
         )
     )
+    _missing_since: dict[str, float] = field(default_factory=dict, init=False)
     _turns_until_look: int = field(default=0, init=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
@@ -80,7 +89,15 @@ class Replay:
         metrics.show_spool_depth(self.spool.depth())
 
     def _redo(self, call: SpooledCall) -> None:
-        self.patience.do(partial(self.calls.redo, call))
+        try:
+            self.patience.do(partial(self.calls.redo, call))
+        except UnknownReceiverError:
+            now = time.monotonic()
+            if now - self._missing_since.setdefault(call.run_id, now) < self.seconds_to_come_back:
+                raise NotYetError from None
+            self._missing_since.pop(call.run_id)
+            raise
+        self._missing_since.pop(call.run_id, None)
 
     def _learn(self) -> None:
         self._turns_until_look -= 1

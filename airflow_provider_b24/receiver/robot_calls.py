@@ -31,6 +31,10 @@ class Runs(Protocol):
         """Start a run durably; ``False`` when it exists already."""
 
 
+class UnknownReceiverError(RefusedForGoodError):
+    """The connection or the robot that a kept call is for is not there; it may be back in a while."""
+
+
 def run_id_of(event_token: str) -> str:
     """Name the DAG run of a call: the same call always gets the same name."""
     return f"bitrix24__{hashlib.sha256(event_token.encode()).hexdigest()[:32]}"
@@ -107,15 +111,17 @@ class RobotCalls:
     def redo(self, call: SpooledCall) -> None:
         """Do a call that was kept.
 
+        :raises UnknownReceiverError: when there is no such connection or robot now.
         :raises RefusedForGoodError: when it can never be done.
         """
         portal = self.portals.find(call.conn_id)
         if portal is None or portal.application_token is None:
-            raise RefusedForGoodError(f"the connection {call.conn_id!r} no longer takes calls.")
+            raise UnknownReceiverError(f"the connection {call.conn_id!r} no longer takes calls.")
         try:
             self._start(call.conn_id, call.dag_id, call.fields)
         except RefusedError as error:
-            raise RefusedForGoodError(f"DAG {call.dag_id!r}: {error.message}") from None
+            kind = UnknownReceiverError if error.status == 404 else RefusedForGoodError
+            raise kind(f"DAG {call.dag_id!r}: {error.message}") from None
 
     def _start(self, conn_id: str, dag_id: str, fields: Mapping[str, Any]) -> Answer:
         robot = self.runs.find_robot(dag_id)

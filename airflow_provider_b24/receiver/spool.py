@@ -32,6 +32,10 @@ class RefusedForGoodError(Exception):
     """A kept call can never be done. The text says why, without anything secret."""
 
 
+class NotYetError(Exception):
+    """A kept call cannot be done yet, for a reason of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpooledCall:
     """A call, as far as it was understood without the database.
@@ -105,7 +109,7 @@ class Spool:
         Does nothing while another process is at it. A call that fails for another reason than the database waits on,
         and does not hold up the others.
 
-        :param do: does a call, or raises :class:`RefusedForGoodError`.
+        :param do: does a call, or raises :class:`RefusedForGoodError` or :class:`NotYetError`.
         :return: how many calls left the spool.
         :raises sqlalchemy.exc.SQLAlchemyError: when the database is away; the rest waits on.
         """
@@ -118,6 +122,8 @@ class Spool:
                     do(_read(path))
                 except RefusedForGoodError as error:
                     self._set_aside(path, error)
+                except NotYetError:
+                    continue
                 except Exception as error:
                     if is_away(error):
                         raise
@@ -139,9 +145,10 @@ class Spool:
         metrics.count_replayed("refused")
         log.error(
             "A robot call that was kept while the database was away cannot be done: %s It is kept in %s; its "
-            "process may be waiting for an answer.",
+            "process may be waiting for an answer. To try it again, move it back to %s.",
             error,
             aside / path.name,
+            self.folder,
         )
 
     def _waiting(self) -> list[Path]:

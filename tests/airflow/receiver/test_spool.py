@@ -159,7 +159,7 @@ class TestStillVerified:
             answer = receiver.post(ROUTE, data=call_fields)
         assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
 
-    @pytest.mark.parametrize("change", [{"code": "other"}, {"ts": "never"}, {"document_id[2]": ""}])
+    @pytest.mark.parametrize("change", [{"ts": "never"}, {"document_id[2]": ""}])
     def test_a_call_that_turns_out_to_be_none_is_set_aside(
         self, receiver, robot, call_fields, runs, database_away, caplog, change, spool_folder
     ):
@@ -172,6 +172,56 @@ class TestStillVerified:
         assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
         assert "cannot be done" in caplog.text
         assert call_fields["event_token"] not in caplog.text
+
+    def test_a_robot_that_is_not_there_is_waited_for(
+        self, receiver, publish_dag, make_robot, call_fields, portal_connection, runs, database_away
+    ):
+        portal_connection()
+        replay_of(receiver).portals.learn()
+        with database_away():
+            receiver.post(ROUTE, data=call_fields)
+        replay_of(receiver).turn()
+        assert receiver.get("/health").json()["spool"] == {"waiting": 1, "refused": 0}
+        publish_dag(make_robot())
+        replay_of(receiver).turn()
+        assert len(runs()) == 1
+        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 0}
+
+    def test_a_robot_that_does_not_come_back_is_not_waited_for_any_longer(
+        self, receiver, robot, call_fields, runs, database_away, spool_folder, caplog
+    ):
+        replay_of(receiver).portals.learn()
+        with database_away():
+            receiver.post(ROUTE.replace("score_lead", "score_deal"), data=call_fields)
+        replay_of(receiver).turn()
+        assert receiver.get("/health").json()["spool"] == {"waiting": 1, "refused": 0}
+        replay_of(receiver).seconds_to_come_back = 0.0
+        replay_of(receiver).turn()
+        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
+        assert "DAG 'score_deal': There is no such robot." in caplog.text
+
+    def test_a_call_that_somebody_puts_back_is_tried_again(
+        self,
+        receiver,
+        publish_dag,
+        make_robot,
+        call_fields,
+        portal_connection,
+        runs,
+        database_away,
+        spool_folder,
+    ):
+        portal_connection()
+        replay_of(receiver).portals.learn()
+        replay_of(receiver).seconds_to_come_back = 0.0
+        with database_away():
+            receiver.post(ROUTE, data=call_fields)
+        replay_of(receiver).turn()
+        publish_dag(make_robot())
+        [set_aside] = (spool_folder / "refused").iterdir()
+        set_aside.rename(spool_folder / set_aside.name)
+        replay_of(receiver).turn()
+        assert len(runs()) == 1
 
     def test_a_connection_that_is_gone_by_then_takes_no_calls(
         self, receiver, robot, call_fields, runs, database_away, airflow_session
@@ -186,6 +236,7 @@ class TestStillVerified:
         )
         connection.set_extra("{}")
         airflow_session.commit()
+        replay_of(receiver).seconds_to_come_back = 0.0
         replay_of(receiver).turn()
         assert runs() == []
         assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_b24.receiver.spool import RefusedForGoodError, Spool, SpooledCall
+from airflow_provider_b24.receiver.spool import NotYetError, RefusedForGoodError, Spool, SpooledCall
 
 KEEPING = """
 import sys
@@ -87,6 +87,20 @@ def test_a_call_that_is_refused_for_good_is_kept_for_people(spool):
     spool.keep(call(1))
     assert spool.replay(refuse) == 1
     assert (spool.depth(), spool.refused()) == (0, 1)
+
+
+def test_a_call_that_cannot_be_done_yet_waits_and_does_not_hold_up_the_next(spool):
+    done: list[str] = []
+
+    def do(one: SpooledCall) -> None:
+        if one.run_id == "run_1":
+            raise NotYetError
+        done.append(one.run_id)
+
+    spool.keep(call(1))
+    spool.keep(call(2))
+    assert spool.replay(do) == 1
+    assert (done, spool.depth(), spool.refused()) == (["run_2"], 1, 0)
 
 
 def test_calls_that_were_acknowledged_survive_the_death_of_the_process(spool):
