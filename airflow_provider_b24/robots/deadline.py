@@ -206,10 +206,11 @@ class _Watch:
         from airflow_provider_b24.triggers._shared_portal import shared_portal
 
         params = answer_params(self._call.event_token, return_values, log_message)
-        attempts = await self._begin()
-        repeated = attempts > 1
+        repeated = False
         give_up_at, pause = time.time() + _SECONDS_TO_SEND, _FIRST_PAUSE
         while True:
+            attempts = await self._begin()
+            repeated |= attempts > 1
             try:
                 async with shared_portal(conn_id) as portal:
                     await portal.call("bizproc.event.send", params)
@@ -220,11 +221,14 @@ class _Watch:
             except Bitrix24Error as error:
                 why, hopeless = str(error), not error.retryable
                 repeated |= error.ambiguous
+                if not error.ambiguous:
+                    await self._take_back()
             except ValueError:
                 raise
             except Exception as error:
                 # Airflow's API cannot say at the moment which connection or tokens there are, for example.
                 why, hopeless = type(error).__name__, False
+                await self._take_back()
             else:
                 return await self._end("delivered", attempts)
             log.warning("The call of run %s is not answered yet: %s", self._run_id, why)
@@ -246,6 +250,16 @@ class _Watch:
         except Exception as error:  # a note is worth less than an answer
             log.warning("The answer of run %s cannot be noted: %s", self._run_id, type(error).__name__)
             return 1
+
+    async def _take_back(self) -> None:
+        try:
+            await _in_thread(self._notes.take_back, "deadline")
+        except Exception as error:
+            log.warning(
+                "What was noted about the answer of run %s is not right: %s",
+                self._run_id,
+                type(error).__name__,
+            )
 
     async def _end(self, outcome: Literal["delivered", "refused"], attempts: int) -> str:
         try:

@@ -7,7 +7,7 @@ import pytest
 from airflow.sdk import task
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_provider_b24.exceptions import TransportError
+from airflow_provider_b24.exceptions import AuthError, TransportError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.robots import Property, RobotCall, deadline, robot_dag
 from airflow_provider_b24.robots.answers import AnswerNotes
@@ -83,6 +83,18 @@ def test_an_answer_that_was_never_sent_does_not_count_as_delivered(
     with Bitrix24Hook("bitrix24_default") as somebody_else:
         somebody_else.send_event(answer_at_deadline.token)
     failing_portal(TransportError("connection_refused", "nothing was sent"))
+
+    assert answer_at_deadline() == "refused"
+    assert AnswerNotes("dag", "run").read("deadline").outcome == "refused"
+
+
+def test_an_attempt_of_an_earlier_triggerer_that_was_never_sent_does_not_count_either(
+    portal, answer_at_deadline, failing_portal
+):
+    failing_portal(AuthError("access_denied", "nothing was done"))
+    assert "not answered" in answer_at_deadline()
+    with Bitrix24Hook("bitrix24_default") as somebody_else:
+        somebody_else.send_event(answer_at_deadline.token)
 
     assert answer_at_deadline() == "refused"
     assert AnswerNotes("dag", "run").read("deadline").outcome == "refused"
