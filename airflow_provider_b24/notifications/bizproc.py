@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -59,10 +60,23 @@ class BizprocEventSendNotifier(BaseNotifier):
         self.send(self.event_token, self._values(), self.log_message)
 
     async def async_notify(self, context: Context) -> None:
-        """Answer from the triggerer, where deadlines call back."""
-        from asgiref.sync import sync_to_async
+        """Answer from the triggerer, where deadlines call back, together with the answers of other triggers.
 
-        await sync_to_async(self.send)(self.event_token, self._values(), self.log_message)
+        :raises Bitrix24Error: when the portal refused, or could not be reached in time.
+        """
+        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.triggers._shared_portal import shared_portal
+
+        params = answer_params(self.event_token, self._values(), self.log_message)
+        attempts = _Attempts(self.log)
+        while attempts.go_on:
+            try:
+                async with shared_portal(self.bitrix24_conn_id) as portal:
+                    await portal.call("bizproc.event.send", params, deadline=attempts.remaining)
+            except Bitrix24Error as error:
+                await asyncio.sleep(attempts.failed(error))
+            else:
+                attempts.succeeded()
 
     def send(self, event_token: str, values: Mapping[str, Any], log_message: str | None) -> None:
         """Send, for as long as it makes sense.
@@ -71,28 +85,57 @@ class BizprocEventSendNotifier(BaseNotifier):
         """
         from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
-        give_up_at = time.monotonic() + PATIENCE
+        attempts = _Attempts(self.log)
         with Bitrix24Hook(self.bitrix24_conn_id, timeout=PATIENCE / 3) as hook:
-            while True:
-                remaining = give_up_at - time.monotonic()
+            while attempts.go_on:
                 try:
-                    hook.get_conn().send_event(event_token, values, log_message, deadline=max(remaining, 1.0))
-                except EventTokenError:
-                    self.log.warning(
-                        "The portal does not accept the event token (any more): the process has been answered "
-                        "before, or has ended."
-                    )
-                    return
+                    hook.get_conn().send_event(event_token, values, log_message, deadline=attempts.remaining)
                 except Bitrix24Error as error:
-                    if not error.retryable or give_up_at - time.monotonic() < _PAUSE:
-                        raise
-                    self.log.warning("Not delivered yet, trying again: %s", error)
-                    time.sleep(_PAUSE)
+                    time.sleep(attempts.failed(error))
                 else:
-                    self.log.info("The process has its answer.")
-                    return
+                    attempts.succeeded()
 
     def _values(self) -> dict[str, Any]:
         from airflow_provider_b24.operators._values import encode_return_values, parse_return_values
 
         return encode_return_values(parse_return_values(self.return_values))
+
+
+class _Attempts:
+    """What to do after each attempt to answer, whoever makes it.
+
+    :param log: where people read how it went.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self.go_on = True
+        self._log = log
+        self._give_up_at = time.monotonic() + PATIENCE
+
+    @property
+    def remaining(self) -> float:
+        """Seconds that the next attempt may take."""
+        return max(self._give_up_at - time.monotonic(), 1.0)
+
+    def succeeded(self) -> None:
+        """Take note that the answer has arrived."""
+        self.go_on = False
+        self._log.info("The process has its answer.")
+
+    def failed(self, error: Bitrix24Error) -> float:
+        """Take note of a failure.
+
+        :return: seconds to wait before the next attempt, if there is to be one.
+        :raises Bitrix24Error: the failure, when there is none.
+        """
+        if isinstance(error, EventTokenError):
+            self.go_on = False
+            self._log.warning(
+                "The portal does not accept the event token (any more): the process has been answered before, or "
+                "has ended."
+            )
+            return 0.0
+        if not error.retryable or self._give_up_at - time.monotonic() < _PAUSE:
+            raise error
+        self._log.warning("Not delivered yet, trying again: %s", error)
+        return _PAUSE

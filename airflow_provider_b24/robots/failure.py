@@ -136,7 +136,7 @@ class RobotFailureNotifier(BizprocEventSendNotifier):
         """Answer from the triggerer."""
         from asgiref.sync import sync_to_async
 
-        await sync_to_async(self.notify)(context)
+        await sync_to_async(self.notify, thread_sensitive=False)(context)  # it may wait for long
 
     def _answer(self, notes: AnswerNotes, patience: float) -> AnswerNote | None:
         """Find out who has answered; an answer that is on its way, or about to be, is waited for."""

@@ -5,10 +5,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import requests
 from airflow.sdk import timezone
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_provider_b24.sandbox import SandboxPortal
+from airflow_provider_b24.sandbox import CallRobot, Finish, SandboxPortal, SetField
 
 
 @pytest.fixture
@@ -25,6 +26,27 @@ def webhook_connection(portal, monkeypatch):
         json.dumps({"conn_type": "bitrix24", "host": portal.webhook.url}),
     )
     return "bitrix24_default"
+
+
+@pytest.fixture
+def waiting_process(portal):
+    """A process whose robot has called and that now waits; nobody was there to take the call."""
+    requests.post(
+        f"{portal.url}/rest/bizproc.robot.add",
+        json={
+            "CODE": "score",
+            "HANDLER": "http://127.0.0.1:9/nobody",
+            "NAME": "Score",
+            "RETURN_PROPERTIES": {"score": {"Name": "Score"}, "seen": {"Name": "Seen", "Multiple": "Y"}},
+            "auth": portal.application.access_token,
+        },
+        timeout=10,
+    ).raise_for_status()
+    process = portal.start_process(
+        [CallRobot("score", name="A1"), SetField("SCORE", "{=A1:score}"), Finish()]
+    )
+    assert process.waiting_for
+    return process
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import datetime as dt
 import logging
 
 import pytest
-import requests
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ServerError
@@ -14,30 +13,9 @@ from airflow_provider_b24.operators.bizproc import (
     BizprocWorkflowStartOperator,
     BizprocWorkflowTerminateOperator,
 )
-from airflow_provider_b24.sandbox import AnswerStatus, CallRobot, DropConnection, Finish, SetField
+from airflow_provider_b24.sandbox import AnswerStatus, CallRobot, DropConnection, Finish
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
-
-
-@pytest.fixture
-def waiting_process(portal):
-    """A process whose robot has called and that now waits; nobody was there to take the call."""
-    requests.post(
-        f"{portal.url}/rest/bizproc.robot.add",
-        json={
-            "CODE": "score",
-            "HANDLER": "http://127.0.0.1:9/nobody",
-            "NAME": "Score",
-            "RETURN_PROPERTIES": {"score": {"Name": "Score"}, "seen": {"Name": "Seen", "Multiple": "Y"}},
-            "auth": portal.application.access_token,
-        },
-        timeout=10,
-    ).raise_for_status()
-    process = portal.start_process(
-        [CallRobot("score", name="A1"), SetField("SCORE", "{=A1:score}"), Finish()]
-    )
-    assert process.waiting_for
-    return process
 
 
 def test_the_answer_reaches_the_process_with_converted_values(portal, waiting_process, run_task, deferrable):
