@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from airflow_provider_b24._liveness import Liveness
     from airflow_provider_b24._process_tree import ProcessTree
 
 _DEFINES_A_DAG = re.compile(rb"^\s*@\w*dag\b|\bDAG\(", re.MULTILINE)
@@ -50,6 +51,7 @@ class LocalAirflow(AirflowApi):
     :param env: more environment for all of its processes: `AIRFLOW_CONN_…`, `AIRFLOW__SECTION__OPTION`.
     :param home: `AIRFLOW_HOME` to use and to keep; without one it is temporary.
     :param start_timeout: seconds until it must answer and have parsed the DAG files.
+    :param revive: whether a part that ends or hangs is started again, with a warning; not for tests that end one.
     """
 
     def __init__(
@@ -59,14 +61,17 @@ class LocalAirflow(AirflowApi):
         env: Mapping[str, str] | None = None,
         home: Path | str | None = None,
         start_timeout: float = 120,
+        revive: bool = True,
     ) -> None:
         self.dags_folder = Path(dags_folder).resolve()
         self._extra_env = dict(env or {})
         self._is_temporary = home is None
         self.home = Path(home).resolve() if home else Path(tempfile.mkdtemp(prefix="airflow-b24-"))
         self.start_timeout = start_timeout
+        self.revive = revive
         self._ports = free_ports(3)
         self._tree: ProcessTree | None = None
+        self._liveness: Liveness | None = None
         super().__init__(f"http://127.0.0.1:{self._ports[0]}")
 
     @property
@@ -166,9 +171,17 @@ class LocalAirflow(AirflowApi):
             self._fail(f"Airflow was not ready within {self.start_timeout:g} s")
         if not wait_until(self._has_parsed, max(0, deadline - time.monotonic())):
             self._fail(f"Airflow did not parse the DAG files within {self.start_timeout:g} s")
+        if self.revive:
+            from airflow_provider_b24._liveness import Liveness
+
+            self._liveness = Liveness(self)
+            self._liveness.start()
 
     def stop(self) -> None:
         """End Airflow and everything it started; a temporary home is deleted."""
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
         if self._tree is not None:
             self._tree.stop()
             self._tree = None

@@ -48,7 +48,8 @@ def mortal_airflow(
     """An Airflow of these tests' own: the other tests need theirs alive."""
     dags = tmp_path_factory.mktemp("mortal_dags")
     (dags / DAG_FILE.name).write_bytes(DAG_FILE.read_bytes())
-    with LocalAirflow(dags, home=tmp_path_factory.mktemp("mortal_airflow"), env=IMPATIENT) as airflow:
+    home = tmp_path_factory.mktemp("mortal_airflow")
+    with LocalAirflow(dags, home=home, env=IMPATIENT, revive=False) as airflow:
         airflow.add_connection("bitrix24_default", oauth_connection(mortal_portal))
         command = [sys.executable, "-m", "airflow_provider_b24.cli", "robots", "apply", "--yes"]
         applied = subprocess.run(command, env=airflow.env, capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DAG_ID = "external_results"
 MODES = ("deferrable", "poke", "reschedule")
 WAITING = ("deferred", "running", "up_for_reschedule", "scheduled", "queued")
-SECONDS = 90
+SECONDS = 180
 
 
 def post(url: str, body: Any) -> int:
