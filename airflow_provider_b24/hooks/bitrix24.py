@@ -7,13 +7,14 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Call, Reply
+    from airflow_provider_b24.rest.tokens import TokenStore
 
 
 class Bitrix24Hook(BaseHook):
@@ -55,16 +56,11 @@ class Bitrix24Hook(BaseHook):
         :raises AuthError: when the application was uninstalled from the portal.
         """
         if self._client is None:
-            from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
             from airflow_provider_b24.hooks.tokens import VariableTokenStore
-            from airflow_provider_b24.rest import Bitrix24Client
 
-            refuse_if_uninstalled(self.connection)
-            self._client = Bitrix24Client(
-                self.connection.credentials,
-                token_store=VariableTokenStore(self.connection) if self.connection.kind == "oauth" else None,
-                **self._client_options(self.connection),
-            )
+            connection = self.connection
+            store = VariableTokenStore(connection) if connection.kind == "oauth" else None
+            self._client = self._client_of(connection, store)
         return self._client
 
     async def get_async_conn(self) -> AsyncBitrix24Client:
@@ -169,21 +165,32 @@ class Bitrix24Hook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Try the credentials, for Airflow's *Test* button.
 
-        A webhook is asked for its user (``profile``), an application for itself (``app.info``).
+        A webhook is asked for its user (``profile``), an application for itself (``app.info``). Tokens are renewed
+        only where the new pair is kept for the connection that was meant: see
+        :func:`airflow_provider_b24.hooks.trial.trial_of`.
         """
+        from airflow_provider_b24.hooks.trial import hint_on, trial_of
         from airflow_provider_b24.rest.credentials import portal_host
 
         try:
-            webhook = self.connection.kind == "webhook"
-            answer = self.call("profile" if webhook else "app.info")
+            connection, store = trial_of(self.connection)
+            webhook = connection.kind == "webhook"
+            with self._client_of(connection, store) as client:
+                answer = client.call("profile" if webhook else "app.info").result
         except Bitrix24Error as error:
+            return False, f"{error}{hint_on(error)}"
+        except AirflowException as error:
             return False, str(error)
-        portal = portal_host(self.connection.portal_url)
-        if webhook:
+        except Exception as error:
+            # Airflow shows the text of an exception as it is: that of a database error has SQL and values in it.
             return (
-                True,
-                f"Connected to {portal} as user {answer.get('ID')} ({answer.get('NAME') or 'no name'}).",
+                False,
+                f"Airflow could not look the connection up ({type(error).__name__}); nothing was sent.",
             )
+        portal = portal_host(connection.portal_url)
+        if webhook:
+            user = f"user {answer.get('ID')} ({answer.get('NAME') or 'no name'})"
+            return True, f"Connected to {portal} as {user}."
         return True, f"Connected to {portal} as application {answer.get('CODE') or answer.get('ID')}."
 
     def close(self) -> None:
@@ -213,6 +220,13 @@ class Bitrix24Hook(BaseHook):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _client_of(self, connection: PortalConnection, store: TokenStore | None) -> Bitrix24Client:
+        from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
+        from airflow_provider_b24.rest import Bitrix24Client
+
+        refuse_if_uninstalled(connection)
+        return Bitrix24Client(connection.credentials, token_store=store, **self._client_options(connection))
 
     def _client_options(self, connection: PortalConnection) -> dict[str, Any]:
         from airflow_provider_b24.hooks.metrics import AirflowMetrics

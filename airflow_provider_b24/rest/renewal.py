@@ -130,6 +130,12 @@ def _refresh(session: Session, used: Tokens | None) -> Conversation[None]:
         raise AuthError(
             "not_connected", f"There are no tokens to refresh. {RECONNECT}", portal=session.portal
         )
+    if not tokens.refresh_token:
+        raise AuthError(
+            "no_refresh_token",
+            "The access token has expired, and there is no refresh token to renew it with.",
+            portal=session.portal,
+        )
     failures = 0
     while True:
         outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, session)
