@@ -45,8 +45,8 @@ class Watched(Protocol):
     def start_part(self, part: str) -> None:
         """Start a part."""
 
-    def tail(self, lines: int) -> str:
-        """Read what the parts printed last."""
+    def tail(self, lines: int, part: str) -> str:
+        """Read what a part printed last."""
 
 
 class Liveness:
@@ -76,14 +76,14 @@ class Liveness:
 
     def look(self) -> None:
         """Look once, and start again what has to be."""
-        running, unhealthy = self._airflow.processes(), self._unhealthy()
+        running, unhealthy, now = self._airflow.processes(), self._unhealthy(), self._clock()
         for part, name in PARTS.items():
             if not running[part]:
-                if self._clock() >= self._patient_until.get(part, self._clock()):
+                if now >= self._patient_until.get(part, now):
                     self._start_again(part, "has ended")
             elif name not in unhealthy:
                 self._patient_until.pop(part, None)
-            elif self._clock() >= self._patient_until.setdefault(part, self._clock() + SECONDS_TO_RECOVER):
+            elif now >= self._patient_until.setdefault(part, now + SECONDS_TO_RECOVER):
                 for process in running[part]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)
@@ -99,10 +99,10 @@ class Liveness:
 
     def _start_again(self, part: str, why: str) -> None:
         self._patient_until[part] = self._clock() + SECONDS_TO_START
-        printed = self._airflow.tail(30)
+        printed = self._airflow.tail(30, part)
         self._airflow.start_part(part)
         warnings.warn(
-            f"Airflow's {part} {why} and was started again. The output ended with:\n{printed}", stacklevel=2
+            f"Airflow's {part} {why} and was started again. It had printed:\n{printed}", stacklevel=2
         )
 
     def _run(self) -> None:

@@ -209,11 +209,12 @@ class LocalAirflow(AirflowApi):
         parts += [f"{self.output} ends with:", self.tail(lines)]
         return "\n".join([super().describe(dag_id, run_id, lines), *parts])
 
-    def tail(self, lines: int = 40) -> str:
-        """Read the last lines that Airflow's processes printed."""
+    def tail(self, lines: int = 40, part: str = "") -> str:
+        """Read the last lines that Airflow's processes printed, or one part of it since its first start."""
         if not self.output.exists():
             return ""
-        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+        printed = self.output.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in printed if line.startswith(part)][-lines:])
 
     def _running_tree(self) -> ProcessTree:
         if self._tree is None:

@@ -34,8 +34,8 @@ class Airflow:
         self.started.append(part)
         self._parts[part].append(self._sleeper())
 
-    def tail(self, lines):
-        return "triggerer | OperationalError: no disk"
+    def tail(self, lines, part):
+        return f"{part} | OperationalError: no disk"
 
     def end(self, *parts):
         for part in parts or PARTS:
@@ -59,7 +59,12 @@ def airflow():
 def look_for(airflow):
     """Let time pass, looking now and then."""
     now = [0.0]
-    liveness = Liveness(airflow, clock=lambda: now[0])
+
+    def clock():
+        now[0] += 0.001  # as a real one, it never says the same twice
+        return now[0]
+
+    liveness = Liveness(airflow, clock=clock)
 
     def look_for(seconds):
         until = now[0] + seconds
@@ -80,7 +85,7 @@ def test_parts_that_run_and_are_heard_of_are_left_alone(airflow, look_for):
 def test_a_part_that_has_ended_is_started_again_at_once_and_its_last_words_are_shown(airflow, look_for, part):
     airflow.end(part)
     with pytest.warns(
-        UserWarning, match=rf"{part} has ended and was started again(.|\n)*OperationalError: no disk"
+        UserWarning, match=rf"{part} has ended and was started again(.|\n)*{part} . OperationalError"
     ):
         look_for(LOOK_SECONDS)
     look_for(300)
