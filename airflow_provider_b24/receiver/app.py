@@ -120,10 +120,12 @@ def create_app(
         """Take a sign of life of an external worker; the body is ignored."""
         return await do(request, "heartbeat", lambda _body: results.note_heartbeat(reference))
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Say that the receiver is up, and how many calls wait for the database."""
-        return {"status": "healthy", "spool": {"waiting": spool.depth(), "refused": spool.refused()}}
+        """Say that the receiver is up, and what became of the calls that came while the database was away."""
+        kept = {"waiting": spool.depth(), "refused": spool.refused(), "replayed": spool.replayed()}
+        return {"status": "healthy", "spool": kept}
 
     desk = Desk(_refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
     installations = Installations()

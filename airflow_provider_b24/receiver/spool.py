@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _WAITING = ".call"
 _REFUSED = "refused"
+_REPLAYED = "replayed"
 
 
 class RefusedForGoodError(Exception):
@@ -103,6 +104,13 @@ class Spool:
         """Count the calls that can never be done, and wait for somebody who looks into it."""
         return len(list((self.folder / _REFUSED).glob(f"*{_WAITING}")))
 
+    def replayed(self) -> int:
+        """Count the calls that were done from here so far, by whichever process."""
+        try:
+            return int((self.folder / _REPLAYED).read_text())
+        except (OSError, ValueError):
+            return 0
+
     def replay(self, do: Callable[[SpooledCall], None]) -> int:
         """Do the waiting calls, the oldest first.
 
@@ -134,6 +142,7 @@ class Spool:
                     continue
                 else:
                     path.unlink()
+                    (self.folder / _REPLAYED).write_text(str(self.replayed() + 1))
                     metrics.count_replayed("done")
                 gone += 1
         return gone

@@ -120,11 +120,17 @@ class Session:
         :param location: the redirect's target.
         :return: why not; ``None`` when the session now talks to the new address.
         """
+        host = ""
         try:
             parts = urlsplit(location)
+            host = parts.hostname or ""
             new_url = parse_portal_address(f"{parts.scheme}://{parts.netloc}").url if parts.netloc else ""
         except ValueError:
-            return self._refusal(method, f"{self.portal} redirects to what is no secure address of a portal.")
+            where = f"{host[:100]}, but" if host else "somewhere,"
+            return self._refusal(
+                method,
+                f"{self.portal} redirects to {where} not to a secure address of a portal; nothing was sent there.",
+            )
         if not new_url:
             return self._refusal(
                 method, f"{self.portal} redirects to another page of its own; is it a portal?"

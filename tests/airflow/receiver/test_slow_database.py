@@ -95,7 +95,7 @@ def test_calls_to_a_database_that_hangs_are_all_done_once(impatient, call_fields
     brake.hang()
     answers = post_all(impatient, call_fields, 60)
     assert [answer.status_code for answer in answers] == [202] * 60
-    assert spool(impatient) == {"waiting": 60, "refused": 0}
+    assert spool(impatient) == {"waiting": 60, "refused": 0, "replayed": 0}
     brake.let_go.set()
     assert Counter(settle(impatient, runs, 60)) == Counter(f"t{number}" for number in range(60))
 

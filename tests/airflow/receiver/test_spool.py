@@ -28,8 +28,14 @@ def replay_of(receiver: TestClient) -> Any:
     return receiver.app.state.replay
 
 
+def spool_of(receiver: TestClient) -> tuple[int, int]:
+    """How many calls wait, and how many are set aside."""
+    spool = receiver.get("/health").json()["spool"]
+    return spool["waiting"], spool["refused"]
+
+
 def waiting(receiver: TestClient) -> int:
-    return receiver.get("/health").json()["spool"]["waiting"]
+    return spool_of(receiver)[0]
 
 
 def test_a_call_is_kept_and_done_when_the_database_is_back(receiver, robot, call_fields, runs, database_away):
@@ -45,7 +51,8 @@ def test_a_call_is_kept_and_done_when_the_database_is_back(receiver, robot, call
     assert run.run_id == answer.json()["run_id"]
     assert run.conf["properties"] == {"model": "deep", "limit": 3}
     assert run.conf["member_id"] == call_fields["auth[member_id]"]
-    assert waiting(receiver) == 0
+    assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 0, "replayed": 1}
+    assert receiver.head("/health").status_code == 200
 
 
 def test_a_connection_that_took_a_call_before_needs_no_learning(
@@ -169,7 +176,7 @@ class TestStillVerified:
             receiver.post(ROUTE, data=call_fields | {"event_token": "good"})
         replay_of(receiver).turn()
         assert [run.conf["event_token"] for run in runs()] == ["good"]
-        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
+        assert spool_of(receiver) == (0, 1)
         assert "cannot be done" in caplog.text
         assert call_fields["event_token"] not in caplog.text
 
@@ -181,11 +188,11 @@ class TestStillVerified:
         with database_away():
             receiver.post(ROUTE, data=call_fields)
         replay_of(receiver).turn()
-        assert receiver.get("/health").json()["spool"] == {"waiting": 1, "refused": 0}
+        assert spool_of(receiver) == (1, 0)
         publish_dag(make_robot())
         replay_of(receiver).turn()
         assert len(runs()) == 1
-        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 0}
+        assert spool_of(receiver) == (0, 0)
 
     def test_a_robot_that_does_not_come_back_is_not_waited_for_any_longer(
         self, receiver, robot, call_fields, runs, database_away, spool_folder, caplog
@@ -194,10 +201,10 @@ class TestStillVerified:
         with database_away():
             receiver.post(ROUTE.replace("score_lead", "score_deal"), data=call_fields)
         replay_of(receiver).turn()
-        assert receiver.get("/health").json()["spool"] == {"waiting": 1, "refused": 0}
+        assert spool_of(receiver) == (1, 0)
         replay_of(receiver).seconds_to_come_back = 0.0
         replay_of(receiver).turn()
-        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
+        assert spool_of(receiver) == (0, 1)
         assert "DAG 'score_deal': There is no such robot." in caplog.text
 
     def test_a_call_that_somebody_puts_back_is_tried_again(
@@ -239,7 +246,7 @@ class TestStillVerified:
         replay_of(receiver).seconds_to_come_back = 0.0
         replay_of(receiver).turn()
         assert runs() == []
-        assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
+        assert spool_of(receiver) == (0, 1)
 
 
 def test_a_call_that_fails_unforeseen_waits_and_does_not_hold_up_the_others(
@@ -289,7 +296,7 @@ def test_a_file_that_cannot_be_read_is_set_aside(
     min(spool_folder.glob("*.call"), key=lambda path: path.stat().st_mtime_ns).write_bytes(damage)
     replay_of(receiver).turn()
     assert [run.conf["event_token"] for run in runs()] == ["good"]
-    assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 1}
+    assert spool_of(receiver) == (0, 1)
     assert "Fernet key" in caplog.text
 
 
@@ -300,7 +307,7 @@ def test_a_write_that_a_crash_cut_off_is_not_taken_for_a_call(
     (spool_folder / "0123.77.1.unfinished").write_bytes(b"half a c")
     replay_of(receiver).turn()
     assert runs() == []
-    assert receiver.get("/health").json()["spool"] == {"waiting": 0, "refused": 0}
+    assert spool_of(receiver) == (0, 0)
 
 
 def test_a_disk_that_takes_nothing_is_said_to_the_caller(

@@ -378,11 +378,13 @@ def test_a_hostile_move_gets_nothing(open_session, drive, answer, location, stat
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_a_hostile_move_names_both_hosts(open_session, drive, answer):
-    driver = drive([answer(b"", 302, location="https://other.example.org/rest/1/s3cr3tcode/crm.deal.get")])
+@pytest.mark.parametrize(("scheme", "advice"), [("https", "trusted_hosts"), ("http", "secure")])
+def test_a_hostile_move_names_both_hosts(open_session, drive, answer, scheme, advice):
+    location = f"{scheme}://other.example.org/rest/1/s3cr3tcode/crm.deal.get"
+    driver = drive([answer(b"", 302, location=location)])
 
     with pytest.raises(
-        Bitrix24Error, match=r"example\.bitrix24\.com redirects to other\.example\.org.*trusted_hosts"
+        Bitrix24Error, match=rf"example\.bitrix24\.com redirects to other\.example\.org.*{advice}"
     ):
         driver.hold(converse(SAFE, open_session()))
 
