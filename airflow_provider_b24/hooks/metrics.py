@@ -15,9 +15,30 @@ All carry the tag ``portal``.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 
 from airflow_provider_b24.rest.observer import Observer
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """Keep what goes wrong with a metric from what is measured: a backend may be down or set up wrongly."""
+    try:
+        yield
+    except Exception as error:
+        _warn_once(type(error).__name__)
+
+
+@cache
+def _warn_once(kind: str) -> None:
+    # Once for each kind of failure: there is a metric for each request.
+    log.warning("Metrics cannot be reported to Airflow (%s); the work goes on without them.", kind)
 
 
 class AirflowMetrics(Observer):
@@ -43,22 +64,28 @@ class AirflowMetrics(Observer):
     ) -> None:
         """Count and time a request."""
         tags = self._tags | {"method": method}
-        self._stats.incr("bitrix24.calls", tags=tags)
-        self._stats.timing("bitrix24.request", timedelta(seconds=duration), tags=tags)
+        with harmless():
+            self._stats.incr("bitrix24.calls", tags=tags)
+            self._stats.timing("bitrix24.request", timedelta(seconds=duration), tags=tags)
 
     def on_retry(self, cause: str) -> None:
         """Count a repetition."""
-        self._stats.incr("bitrix24.retries", tags=self._tags | {"cause": cause})
+        with harmless():
+            self._stats.incr("bitrix24.retries", tags=self._tags | {"cause": cause})
 
     def on_wait(self, seconds: float, cause: str) -> None:
         """Time a wait."""
-        self._stats.timing("bitrix24.waited", timedelta(seconds=seconds), tags=self._tags | {"cause": cause})
+        tags = self._tags | {"cause": cause}
+        with harmless():
+            self._stats.timing("bitrix24.waited", timedelta(seconds=seconds), tags=tags)
 
     def on_refresh(self) -> None:
         """Count a refresh."""
-        self._stats.incr("bitrix24.refreshes", tags=self._tags)
+        with harmless():
+            self._stats.incr("bitrix24.refreshes", tags=self._tags)
 
     def on_batch(self, size: int) -> None:
         """Count a batch and its calls."""
-        self._stats.incr("bitrix24.batches", tags=self._tags)
-        self._stats.incr("bitrix24.batch_calls", count=size, tags=self._tags)
+        with harmless():
+            self._stats.incr("bitrix24.batches", tags=self._tags)
+            self._stats.incr("bitrix24.batch_calls", count=size, tags=self._tags)

@@ -15,6 +15,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from airflow_provider_b24.hooks.metrics import harmless
+
 
 @cache
 def _stats() -> Any:
@@ -33,20 +35,24 @@ def count_request(route: str, status: int, seconds: float) -> None:
 
     :param route: what was asked for, without identifiers.
     """
-    _stats().incr("bitrix24.receiver.requests", tags={"route": route, "status": str(status)})
-    _stats().timing("bitrix24.receiver.duration", timedelta(seconds=seconds), tags={"route": route})
+    with harmless():
+        _stats().incr("bitrix24.receiver.requests", tags={"route": route, "status": str(status)})
+        _stats().timing("bitrix24.receiver.duration", timedelta(seconds=seconds), tags={"route": route})
 
 
 def count_spooled() -> None:
     """Count a call that was kept."""
-    _stats().incr("bitrix24.receiver.spooled")
+    with harmless():
+        _stats().incr("bitrix24.receiver.spooled")
 
 
 def count_replayed(outcome: str) -> None:
     """Count a call that left the spool."""
-    _stats().incr("bitrix24.receiver.replayed", tags={"outcome": outcome})
+    with harmless():
+        _stats().incr("bitrix24.receiver.replayed", tags={"outcome": outcome})
 
 
 def show_spool_depth(depth: int) -> None:
     """Tell how many calls wait."""
-    _stats().gauge("bitrix24.receiver.spool_depth", depth)
+    with harmless():
+        _stats().gauge("bitrix24.receiver.spool_depth", depth)

@@ -1,0 +1,156 @@
+"""What Airflow's metrics are told about calls: every name and tag of the documentation, and nothing that hurts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_b24.hooks import metrics
+from airflow_provider_b24.hooks.metrics import AirflowMetrics, harmless
+
+PORTAL = "example.bitrix24.com"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "rest.md"
+ROW = re.compile(r"^\| `(bitrix24\.\w+)` \| (\w+) \| (.*) \|$", re.MULTILINE)
+TAG = re.compile(r"tag `(\w+)`")
+
+
+class Recorder:
+    """A backend of Airflow's metrics that keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def incr(self, stat, count=1, rate=1, *, tags=None):
+        self.told.append(("counter", stat, count, tags or {}))
+
+    def timing(self, stat, dt, *, tags=None):
+        self.told.append(("timer", stat, dt.total_seconds(), tags or {}))
+
+
+class Broken:
+    """A backend that fails whatever it is told."""
+
+    def __getattr__(self, name):
+        def fail(*_args, **_kwargs):
+            raise RuntimeError("no collector at http://user:s3cr3t@collector")
+
+        return fail
+
+
+def unavailable():
+    raise ValueError("the address http://user:s3cr3t@collector is none")
+
+
+@pytest.fixture
+def report_to(monkeypatch):
+    """Have Airflow make its metrics backend with a function, as it does from its configuration."""
+    stats = pytest.importorskip("airflow.sdk._shared.observability.metrics.stats")
+
+    def replace(factory):
+        monkeypatch.setattr(stats, "_factory", factory)
+        monkeypatch.setattr(stats, "_backend", None)
+
+    return replace
+
+
+@pytest.fixture
+def told(report_to):
+    recorder = Recorder()
+    report_to(lambda: recorder)
+    return recorder.told
+
+
+def tell_everything(observer):
+    """Let an observer know of all that can happen, with every cause that there is."""
+    observer.on_request("crm.lead.get", PORTAL, 0.25, 1, 200, 0.1)
+    for cause in ("rate_limit", "operating_time", "transport", "server", "expired_token", "moved"):
+        observer.on_retry(cause)
+    for cause in ("rate_limit", "operating_time", "retry"):
+        observer.on_wait(1.5, cause)
+    observer.on_refresh()
+    observer.on_batch(50)
+
+
+def test_every_documented_metric_is_reported_with_its_tags(told):
+    documented = {
+        (kind, name, frozenset({"portal", *TAG.findall(meaning)}))
+        for name, kind, meaning in ROW.findall(DOCUMENTATION.read_text())
+    }
+
+    tell_everything(AirflowMetrics(PORTAL))
+
+    assert {(kind, name, frozenset(tags)) for kind, name, _, tags in told} == documented
+    assert {tags["portal"] for *_, tags in told} == {PORTAL}
+
+
+def test_the_module_describes_the_same_metrics_as_the_documentation():
+    described = set(re.findall(r"^``(bitrix24\.\w+)``\s+(\w+)", metrics.__doc__, re.MULTILINE))
+
+    assert described == {(name, kind) for name, kind, _ in ROW.findall(DOCUMENTATION.read_text())}
+
+
+def test_a_request_is_counted_and_timed_by_method(told):
+    AirflowMetrics(PORTAL).on_request("crm.lead.get", PORTAL, 0.25, 1, 200, None)
+
+    tags = {"portal": PORTAL, "method": "crm.lead.get"}
+    assert told == [("counter", "bitrix24.calls", 1, tags), ("timer", "bitrix24.request", 0.25, tags)]
+
+
+def test_a_request_without_an_answer_counts_as_well(told):
+    AirflowMetrics(PORTAL).on_request("profile", PORTAL, 30.0, 6, None, None)
+
+    assert [name for _, name, *_ in told] == ["bitrix24.calls", "bitrix24.request"]
+
+
+def test_a_batch_counts_its_calls(told):
+    observer = AirflowMetrics(PORTAL)
+    observer.on_batch(50)
+    observer.on_batch(7)
+
+    assert [value for _, name, value, _ in told if name == "bitrix24.batches"] == [1, 1]
+    assert [value for _, name, value, _ in told if name == "bitrix24.batch_calls"] == [50, 7]
+
+
+def test_the_metrics_arrive_at_opentelemetry_with_their_tags(report_to):
+    logger = pytest.importorskip("airflow.sdk._shared.observability.metrics.otel_logger")
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader])
+    report_to(lambda: logger.SafeOtelLogger(provider))
+
+    tell_everything(AirflowMetrics(PORTAL))
+
+    points = {
+        (metric.name, point.attributes.get("cause"), point.attributes["portal"])
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+    provider.shutdown()
+    assert {name.removeprefix("airflow.") for name, *_ in points} == {
+        name for name, *_ in ROW.findall(DOCUMENTATION.read_text())
+    }
+    assert ("airflow.bitrix24.retries", "moved", PORTAL) in points
+
+
+@pytest.mark.parametrize("backend", [Broken, unavailable], ids=["fails", "cannot be made"])
+def test_a_backend_that_fails_is_no_trouble_to_anybody(report_to, backend, caplog):
+    metrics._warn_once.cache_clear()
+    report_to(backend)
+
+    tell_everything(AirflowMetrics(PORTAL))
+    tell_everything(AirflowMetrics(PORTAL))
+
+    [record] = [record for record in caplog.records if record.name == metrics.__name__]
+    assert "Metrics cannot be reported" in record.getMessage()
+    assert "s3cr3t" not in caplog.text
+
+
+def test_an_interruption_is_not_taken_for_a_failure():
+    with pytest.raises(KeyboardInterrupt), harmless():
+        raise KeyboardInterrupt
