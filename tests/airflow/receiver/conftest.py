@@ -341,6 +341,18 @@ def served(metadata_database: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatc
     thread.join(10)
 
 
+@pytest.fixture(scope="session")
+def api_server_secrets() -> Iterator[None]:
+    """Give the API server its secrets: one pair for all tests, because Airflow reads them once in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "AIRFLOW__API_AUTH__JWT_SECRET",
+            "a-secret-that-is-long-enough-for-a-test-of-jwt-signatures-0123456789",
+        )
+        patch.setenv("AIRFLOW__API__SECRET_KEY", "the-api-servers-secret")
+        yield
+
+
 @pytest.fixture
 def events(served: str) -> str:
     """Give the address for the events of the application."""

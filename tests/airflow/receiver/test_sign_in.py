@@ -19,7 +19,9 @@ CONN_ID = "crm"
 
 
 @pytest.fixture(scope="module")
-def auth_manager(metadata_database: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def auth_manager(
+    metadata_database: Any, api_server_secrets: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """Airflow's simple auth manager, with an operator and a viewer."""
     from airflow.api_fastapi import app
 
@@ -27,11 +29,6 @@ def auth_manager(metadata_database: Any, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "olga:op,otto:op,vera:viewer")
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(folder / "passwords.json"))
-        patch.setenv(
-            "AIRFLOW__API_AUTH__JWT_SECRET",
-            "a-secret-that-is-long-enough-for-a-test-of-jwt-signatures-0123456789",
-        )
-        patch.setenv("AIRFLOW__API__SECRET_KEY", "the-api-servers-secret")
         before = app._AuthManagerState.instance
         app._AuthManagerState.instance = None
         yield app.init_auth_manager()

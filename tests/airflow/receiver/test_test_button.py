@@ -14,13 +14,10 @@ CONN_ID = "crm"
 
 
 @pytest.fixture
-def press(metadata_database, bitrix, monkeypatch):
+def press(metadata_database, api_server_secrets, bitrix, monkeypatch):
     """Press the button in a form that holds this connection, and give what Airflow shows."""
     monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
-    monkeypatch.setenv(
-        "AIRFLOW__API_AUTH__JWT_SECRET", "a-secret-that-is-long-enough-for-signatures-0123456789" * 2
-    )
     monkeypatch.setattr(api_server._AuthManagerState, "instance", None)
     browser = TestClient(api_server.create_app(apps="core"), base_url="http://testserver")
     browser.headers["Authorization"] = f"Bearer {browser.get('/auth/token').json()['access_token']}"
