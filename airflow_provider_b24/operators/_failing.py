@@ -13,13 +13,16 @@ def fail_at_once_unless_retryable() -> Iterator[None]:
     """Turn an error that no repetition can mend into ``AirflowFailException``; let the others through.
 
     :raises AirflowFailException: for a :class:`~airflow_provider_b24.exceptions.Bitrix24Error` that is not
-        ``retryable``: a refused call, or one that must not be repeated because it may have been done.
+        ``retryable``: a refused call, or one that must not be repeated because it may have been done; and for a call
+        that cannot be sent as it is.
     """
+    from airflow.providers.common.compat.sdk import AirflowFailException
+
     try:
         yield
+    except ValueError as error:
+        raise AirflowFailException(f"The call cannot be sent as it is. {error}") from error
     except Bitrix24Error as error:
         if error.retryable:
             raise
-        from airflow.providers.common.compat.sdk import AirflowFailException
-
         raise AirflowFailException(str(error)) from error

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_b24.exceptions import Bitrix24Error
+from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
+from airflow_provider_b24.operators._params import warn_of_params
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,8 +32,9 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param halt: stop a batch at the first call that fails.
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: the result; a list of rows; or a list of results in the order of ``calls``.
-    :raises AirflowFailException: when an error cannot be mended by repeating. Any failed call fails the task and
-        names all that failed.
+    :raises AirflowFailException: when an error cannot be mended by repeating, naming all calls that failed. A batch
+        of which some calls were done is not left to retries either: they would be done again.
+    :raises Bitrix24Error: when nothing was done, and a retry may help.
 
     Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/index.html
     """
@@ -65,6 +67,8 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             raise ValueError(f"{self.task_id}: parameters and limit belong to method, not to calls")
         if limit is not None and limit < 1:
             raise ValueError(f"{self.task_id}: limit is a number of rows, at least 1")
+        if calls is None and parameters is None:
+            warn_of_params(self)
 
     def execute(self, context: Context) -> Any:
         """Make the calls."""
@@ -94,10 +98,14 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             pairs.append((method, params or {}))
         return pairs
 
-    @staticmethod
-    def _results(replies: Sequence[Any]) -> list[Any]:
+    def _results(self, replies: Sequence[Any]) -> list[Any]:
         failed = [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, Bitrix24Error)]
-        if failed:
-            listing = "\n".join(f"calls[{number}]: {error}" for number, error in failed)
-            raise AirflowFailException(f"{len(failed)} of {len(replies)} calls failed:\n{listing}")
-        return [reply.result for reply in replies]
+        if not failed:
+            return [reply.result for reply in replies]
+        listing = "\n".join(f"calls[{number}]: {error}" for number, error in failed)
+        text = f"{len(failed)} of {len(replies)} calls failed:\n{listing}"
+        tried = [error for _, error in failed if not isinstance(error, BatchError)]
+        if len(failed) == len(replies) and tried and all(error.retryable for error in tried):
+            self.log.error("%s", text)
+            raise tried[0]
+        raise AirflowFailException(text)

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
+from airflow_provider_b24.operators._params import warn_of_params
 from airflow_provider_b24.sensors._condition import Condition, compiled, holds
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         self.condition = condition
         self.bitrix24_conn_id = bitrix24_conn_id
         self.deferrable = deferrable
+        if parameters is None:
+            warn_of_params(self)
 
     @cached_property
     def hook(self) -> Bitrix24Hook:

@@ -1,0 +1,146 @@
+"""Any REST method as a task, against a portal."""
+
+import json
+import warnings
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_b24.exceptions import ServerError
+from airflow_provider_b24.operators.rest import Bitrix24Operator
+from airflow_provider_b24.rest import client, session
+from airflow_provider_b24.sandbox import AnswerStatus
+from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
+
+pytestmark = pytest.mark.usefixtures("webhook_connection")
+
+
+@pytest.fixture
+def run(run_task):
+    """Run the operator as a worker would."""
+
+    def run(conf=None, **arguments):
+        return run_task(Bitrix24Operator(task_id="ask", **arguments), conf=conf)
+
+    return run
+
+
+@pytest.fixture
+def broken(portal, monkeypatch):
+    """Let a method fail for good with an error that may pass, and nobody wait for that."""
+    monkeypatch.setattr(client, "Patience", lambda **settings: session.Patience(**settings | {"attempts": 1}))
+
+    def broken(method, times=None):
+        portal.faults.add(AnswerStatus(500, "INTERNAL_SERVER_ERROR"), method=method, times=times)
+
+    return broken
+
+
+def test_one_call_gives_its_result(portal, run):
+    assert run(method="profile")["ID"] == "1"
+
+
+def test_method_and_parameters_are_templates(portal, run):
+    arguments = {"method": "{{ dag_run.conf.method }}", "parameters": {"a": ["{{ dag_run.conf.text }}", 1]}}
+    assert run({"method": "sandbox.echo", "text": "ä & b"}, **arguments) == {"a": ["ä & b", "1"]}
+
+
+def test_a_list_gives_as_many_rows_as_asked_for(portal, run):
+    portal.add_records("lead", 120)
+    rows = run(method="crm.lead.list", parameters={"select": ["ID"]}, limit=70)
+    assert [int(row["ID"]) for row in rows] == list(range(1, 71))
+    assert len(run(method="crm.lead.list", parameters={"select": ["ID"]}, limit=1000)) == 120
+
+
+def test_many_calls_give_their_results_in_order_and_few_requests(portal, run):
+    calls = [("sandbox.echo", {"n": number}) for number in range(99)]
+    calls.append({"method": "sandbox.echo", "params": {"n": "{{ dag_run.conf.last }}"}})
+    results = run({"last": 99}, calls=calls)
+    assert [int(result["n"]) for result in results] == list(range(100))
+    assert [request.method for request in portal.requests] == ["batch", "batch"]
+    assert json.loads(json.dumps(results)) == results
+
+
+def test_a_refused_call_fails_the_task_at_once(run):
+    with pytest.raises(AirflowFailException, match="sandbox.nothing"):
+        run(method="sandbox.nothing")
+
+
+def test_a_call_that_may_succeed_later_is_left_to_retries(broken, run):
+    broken("profile")
+    with pytest.raises(ServerError):
+        run(method="profile")
+
+
+def test_every_failed_call_of_a_batch_is_named(run):
+    with pytest.raises(AirflowFailException, match=r"2 of 3 calls failed:\ncalls\[0\]: .*\ncalls\[2\]: "):
+        run(calls=[("sandbox.nothing", {}), ("profile", {}), ("sandbox.nothing", {})])
+
+
+def test_a_batch_of_which_nothing_was_done_is_left_to_retries(broken, run):
+    broken("batch")
+    broken("profile")
+    with pytest.raises(ServerError):
+        run(calls=[("profile", {}), ("profile", {})])
+
+
+def test_a_batch_of_which_something_was_done_is_not_done_again(broken, run):
+    broken("profile")
+    with pytest.raises(AirflowFailException, match="1 of 2 calls failed"):
+        run(calls=[("sandbox.echo", {"n": 1}), ("profile", {})])
+
+
+def test_a_halted_batch_makes_no_call_after_the_failed_one(portal, run):
+    with pytest.raises(AirflowFailException, match="2 of 3 calls failed"):
+        run(calls=[("profile", {}), ("sandbox.nothing", {}), ("crm.lead.add", {"fields": {}})], halt=True)
+    assert run(method="crm.lead.list", limit=1) == []
+
+
+@pytest.mark.parametrize("parameters", [{"a": float("nan")}, {"a": object()}])
+def test_a_value_that_cannot_be_sent_fails_the_task_at_once(portal, run, parameters):
+    with pytest.raises(AirflowFailException, match="cannot be sent as it is.*a"):
+        run(method="sandbox.echo", parameters=parameters)
+    assert portal.requests == []
+
+
+@pytest.mark.parametrize("calls", [["profile"], [("profile",)], [{"params": {}}], [("profile", "ID")]])
+def test_calls_that_are_none_are_refused_by_their_number(portal, run, calls):
+    with pytest.raises(AirflowFailException, match=r"calls\[0\]"):
+        run(calls=calls)
+    assert portal.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"method": "profile", "calls": []},
+        {"calls": [], "parameters": {}},
+        {"calls": [], "limit": 5},
+        {"method": "crm.lead.list", "limit": 0},
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused_when_the_dag_is_parsed(arguments):
+    with pytest.raises(ValueError, match="^ask: "):
+        Bitrix24Operator(task_id="ask", **arguments)
+
+
+@pytest.mark.parametrize("operator", [Bitrix24Operator, Bitrix24MethodSensor])
+def test_airflows_params_are_not_taken_for_the_methods_parameters_in_silence(operator):
+    with pytest.warns(UserWarning, match="^ask: params are Airflow's own"):
+        operator(task_id="ask", method="crm.deal.get", params={"ID": 42})
+
+
+@pytest.mark.parametrize("operator", [Bitrix24Operator, Bitrix24MethodSensor])
+def test_params_of_the_dag_are_no_mistake(operator):
+    with warnings.catch_warnings(), DAG("d", params={"ID": 42}, schedule=None):
+        warnings.simplefilter("error")
+        operator(task_id="ask", method="profile")
+
+
+def test_no_secret_is_in_an_error(portal, run):
+    with pytest.raises(AirflowFailException, match="'auth' is not a parameter") as caught:
+        run(method="profile", parameters={"auth": portal.application.access_token})
+    assert portal.application.access_token not in str(caught.value)
+    assert portal.webhook.code not in str(caught.value)
