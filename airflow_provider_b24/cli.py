@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command in _AIRFLOW_COMMANDS:
             # As Airflow's own commands do: without it connections in the metadata database are not looked at.
             os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-            return _airflow_command(chosen.command).run(chosen)
+            return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
         from airflow_provider_b24 import demo
@@ -81,6 +81,20 @@ def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _airflow_command(name: str) -> _AirflowCommand:
     return cast("_AirflowCommand", import_module(f"airflow_provider_b24.{_AIRFLOW_COMMANDS[name][0]}"))
+
+
+def _run_with_airflow(chosen: argparse.Namespace) -> int:
+    command = _airflow_command(chosen.command)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return command.run(chosen)
+    except SQLAlchemyError as error:  # its own text has the statement in it, values and all
+        sys.stderr.write(
+            f"Error: Airflow's database cannot be read or written ({type(error).__name__}). Is it up, and has "
+            "`airflow db migrate` been run? `airflow db check` tries to reach it.\n"
+        )
+        return 1
 
 
 def _add_sandbox(parser: argparse.ArgumentParser) -> None:

@@ -54,9 +54,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     :return: exit code: 0 when nothing has failed, 1 otherwise.
     """
-    findings = list(
-        examine(arguments.conn_id, dags_folder=arguments.dags_folder, round_trip=arguments.round_trip)
-    )
+    from sqlalchemy.exc import SQLAlchemyError
+
+    findings: list[Finding] = []
+    try:
+        findings.extend(
+            examine(arguments.conn_id, dags_folder=arguments.dags_folder, round_trip=arguments.round_trip)
+        )
+    except SQLAlchemyError as error:
+        findings.append(
+            Finding(
+                "database",
+                "failed",
+                f"Airflow's database cannot be read ({type(error).__name__}); nothing else was examined.",
+                "Start it, or run `airflow db migrate`; `airflow db check` tries to reach it.",
+            )
+        )
     healthy = all(finding.verdict != "failed" for finding in findings)
     if arguments.json:
         report = {

@@ -82,15 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
     :return: exit code: 0 for success, 1 when something could not be done, 2 for options that make no sense.
     """
     from airflow.providers.common.compat.sdk import AirflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     from airflow_provider_b24.exceptions import Bitrix24Error
     from airflow_provider_b24.robots.calls import CallError
 
     try:
         return _answer(arguments) if arguments.calls_command == "answer" else _list(arguments)
-    except SQLAlchemyError as error:
-        _say(f"Error: Airflow's database cannot be read or written: {type(error).__name__}")
     except (CallError, Bitrix24Error, AirflowException) as error:
         _say(f"Error: {error}")
     return 1

@@ -299,7 +299,7 @@ def test_health_is_told_without_a_database(receiver, monkeypatch):
     answer = receiver.get("/health")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "healthy", "spool": {"waiting": 0, "refused": 0}},
+        {"status": "healthy", "spool": {"waiting": 0, "refused": 0, "replayed": 0}},
     )
 
 
