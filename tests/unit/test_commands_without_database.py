@@ -18,9 +18,6 @@ CONNECTION = {
 def run(tmp_path):
     """Run a command with a database that was never migrated, or that is nowhere."""
     (tmp_path / "dags").mkdir()
-    database = (
-        f"sqlite:///{tmp_path}/{'airflow.db' if request.param == 'not migrated' else 'nowhere/airflow.db'}"
-    )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     env |= {
         "AIRFLOW_HOME": str(tmp_path),
