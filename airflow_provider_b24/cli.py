@@ -6,8 +6,10 @@ Subcommands are imported when they are called: `airflow-b24 --help` must not wai
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -84,17 +86,26 @@ def _airflow_command(name: str) -> _AirflowCommand:
 
 
 def _run_with_airflow(chosen: argparse.Namespace) -> int:
-    command = _airflow_command(chosen.command)
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return command.run(chosen)
+        with redirect_stdout(sys.stderr):
+            import airflow.settings  # noqa: F401 - sets up Airflow's log, which must not get into a command's JSON
+        logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
+        return _airflow_command(chosen.command).run(chosen)
     except SQLAlchemyError as error:  # its own text has the statement in it, values and all
         sys.stderr.write(
             f"Error: Airflow's database cannot be read or written ({type(error).__name__}). Is it up, and has "
             "`airflow db migrate` been run? `airflow db check` tries to reach it.\n"
         )
         return 1
+
+
+def _is_not_said_again(record: logging.LogRecord) -> bool:
+    """Leave out what Airflow logs of a database that fails, SQL and all: the same error is raised right after."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError))
 
 
 def _add_sandbox(parser: argparse.ArgumentParser) -> None:
