@@ -10,7 +10,8 @@ and in a test::
         assert run_robot(score_lead(), budget=60000)["verdict"] == "hot"
 
 `run_robot` needs what `dag.test()` needs: Airflow's metadata database (`airflow db migrate`) and the DAG's file in
-Airflow's DAG folder. The other fixtures need nothing.
+Airflow's DAG folder. Calls with `bitrix24_connection` need the database, too: its tokens live in an Airflow Variable.
+`sandbox_portal` needs nothing.
 """
 
 from __future__ import annotations
