@@ -107,6 +107,7 @@ class LocalAirflow(AirflowApi):
             "API__WORKERS": "1",
             "API_AUTH__JWT_SECRET": self._secret("jwt_secret", 64),
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "airflow_provider_b24._sqlite_patience.CONNECT_ARGS",
             "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
             # Look for changed files often, but parse the unchanged ones once: the processors have other work.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -38,16 +37,21 @@ class Bitrix24Hook(BaseHook):
         super().__init__(**kwargs)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.timeout = timeout
+        self._connection: PortalConnection | None = None
         self._client: Bitrix24Client | None = None
         self._async_client: AsyncBitrix24Client | None = None
 
-    @cached_property
+    @property
     def connection(self) -> PortalConnection:
         """What the Airflow connection says.
 
         :raises ConnectionConfigError: when it cannot be used.
         """
-        return PortalConnection.load(self.bitrix24_conn_id)
+        # No functools.cached_property: up to Python 3.11 it holds one lock for all hooks while it loads, and in a
+        # triggerer the loading thread waits for the event loop, which may wait for the lock.
+        if self._connection is None:
+            self._connection = PortalConnection.load(self.bitrix24_conn_id)
+        return self._connection
 
     def get_conn(self) -> Bitrix24Client:
         """Give the client that this hook calls with.

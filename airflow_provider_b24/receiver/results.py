@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ATTEMPTS_TO_WAKE = 3
 _TRIGGER = "airflow_provider_b24.triggers.external_result.ExternalResultTrigger"
 
 
@@ -179,17 +181,20 @@ def _delivered_before() -> RefusedError:
     )
 
 
-def _wake(reference: ResultReference) -> None:
+def _wake(reference: ResultReference, attempts: int = _ATTEMPTS_TO_WAKE) -> None:
     """Resume the tasks that wait for this result now, instead of at their trigger's next look.
 
-    The result is committed. A task that is being deferred at this very moment, or was a moment ago, need not be
-    woken: its trigger has yet to look.
+    The result is committed. A task that was deferred a moment ago is woken a moment later, and also when the database
+    is busy now: otherwise its waking would depend on the triggerer alone.
+
+    :param attempts: how often to try.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        _resume_waiting(reference)
-    except (SQLAlchemyError, ImportError, AttributeError) as error:
+        again_in = _resume_waiting(reference)
+    except (ImportError, AttributeError, SQLAlchemyError) as error:
+        again_in = SETTLING_SECONDS if isinstance(error, SQLAlchemyError) else None
         log.warning(
             "The result for task %s of DAG %s is stored, but its waiting task could not be woken (%s): it will notice "
             "at its trigger's next look.",
@@ -197,9 +202,17 @@ def _wake(reference: ResultReference) -> None:
             reference.dag_id,
             type(error).__name__,
         )
+    if again_in is not None and attempts > 1:
+        timer = threading.Timer(again_in, _wake, (reference, attempts - 1))
+        timer.daemon = True
+        timer.start()
 
 
-def _resume_waiting(reference: ResultReference) -> None:
+def _resume_waiting(reference: ResultReference) -> float | None:
+    """Resume the tasks that wait for this result.
+
+    :return: in how many seconds the youngest of them may be resumed that may not now; ``None`` if there is none.
+    """
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import Trigger
     from airflow.triggers.base import TriggerEvent
@@ -208,6 +221,7 @@ def _resume_waiting(reference: ResultReference) -> None:
     from airflow.utils.state import TaskInstanceState
     from sqlalchemy import select
 
+    again_in: float | None = None
     with create_session() as session:
         waiting = select(TaskInstance).where(
             TaskInstance.dag_id == reference.dag_id,
@@ -218,14 +232,15 @@ def _resume_waiting(reference: ResultReference) -> None:
         # Locked, so that the triggerer cannot resume the same task instance in between.
         for ti in session.scalars(with_row_locks(waiting, session, of=TaskInstance, skip_locked=True)).all():
             trigger = session.get(Trigger, ti.trigger_id)
-            if (
-                trigger is None
-                or (dt.datetime.now(dt.UTC) - trigger.created_date).total_seconds() < SETTLING_SECONDS
-            ):
-                continue
-            kwargs = trigger.kwargs
-            if (kwargs.get("source_task_id"), kwargs.get("source_map_index")) == (
+            kwargs = trigger.kwargs if trigger is not None else {}
+            if trigger is None or (kwargs.get("source_task_id"), kwargs.get("source_map_index")) != (
                 reference.task_id,
                 reference.map_index,
             ):
+                continue
+            unsettled = SETTLING_SECONDS - (dt.datetime.now(dt.UTC) - trigger.created_date).total_seconds()
+            if unsettled > 0:
+                again_in = max(again_in or 0.0, unsettled)
+            else:
                 Trigger.submit_event(trigger.id, TriggerEvent({"outcome": "delivered"}), session=session)
+    return again_in

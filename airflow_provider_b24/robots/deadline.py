@@ -151,7 +151,9 @@ async def answer_unless_answered(
     except Exception as error:
         outcome = f"The call could not be answered: {type(error).__name__}"
         log.error("Deadline of a robot call: %s", outcome)
-    return outcome
+    from airflow_provider_b24.triggers._events import portable
+
+    return str(portable(outcome))  # it may quote the portal
 
 
 class _Watch:

@@ -1,12 +1,40 @@
-"""How an error crosses from the triggerer to the worker: one writer, one reader."""
+"""What crosses from the triggerer to the worker: events that Airflow can carry, and errors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from airflow.triggers.base import TriggerEvent
+
 from airflow_provider_b24 import exceptions
 from airflow_provider_b24.exceptions import Bitrix24Error
+
+_INTEGERS = range(-(2**63), 2**64)
+
+
+def event_of(payload: Mapping[str, Any]) -> TriggerEvent:
+    """Make the event of a trigger.
+
+    What comes from a portal can hold what Airflow cannot carry from its triggerer: half a surrogate pair, or an
+    integer of more than 64 bits. Airflow would end the triggerer over it, with all that waits there.
+
+    :param payload: JSON values.
+    """
+    return TriggerEvent(portable(payload))
+
+
+def portable(value: Any) -> Any:
+    """Make a JSON value what Airflow can carry: text without lone surrogates, too large integers as text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {portable(key): portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item) for item in value]
+    if isinstance(value, int) and value not in _INTEGERS:
+        return str(value)
+    return value
 
 
 def error_event(error: Bitrix24Error) -> dict[str, Any]:

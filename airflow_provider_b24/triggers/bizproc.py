@@ -9,7 +9,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_b24.exceptions import Bitrix24Error
-from airflow_provider_b24.triggers._events import error_event
+from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
@@ -80,7 +80,7 @@ class BizprocEventSendTrigger(BaseTrigger):
             event = {"status": "delivered"}
         # The process has its answer already; only the task waits.
         await settled(began)
-        yield TriggerEvent(event)
+        yield event_of(event)
 
     async def _note_attempt(self) -> bool:
         """Note that an attempt begins.

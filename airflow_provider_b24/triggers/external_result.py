@@ -14,8 +14,8 @@ from airflow_provider_b24.sensors.result_delivery import Decision, ExpectedResul
 from airflow_provider_b24.triggers._settling import SETTLING_SECONDS
 
 DEFAULT_POLL_INTERVAL = 60.0
-# Later than the receiver begins to wake the task, by more than clocks differ: a result that the receiver leaves to
-# the trigger, because the task was deferred a moment ago, is seen by this look.
+# Later than the receiver begins to wake the task, by more than clocks differ: a result that came while the task was
+# being deferred, when the receiver saw nobody wait, is seen by this look.
 FIRST_LOOK_SECONDS = SETTLING_SECONDS + 2.0
 _FIRST_PAUSE_AFTER_ERROR = 1.0
 
@@ -24,9 +24,9 @@ class ExternalResultTrigger(BaseTrigger):
     """Fires when the expected result has been delivered, or when waiting is over.
 
     The receiver resumes the waiting task itself as soon as it has stored a delivery, so looking rarely costs nothing
-    but a little patience where that did not work. A result that comes in the first seconds is left to the first look:
-    see :mod:`~airflow_provider_b24.triggers._settling`. The event carries no result: the
-    resumed task reads it.
+    but a little patience where that did not work. After a result that comes in the first seconds, the receiver waits
+    until the task may be resumed: see :mod:`~airflow_provider_b24.triggers._settling`. The event carries no result:
+    the resumed task reads it.
 
     :param expected: the fields of :class:`~airflow_provider_b24.sensors.result_delivery.ExpectedResult`.
     :param poll_interval: seconds between two looks.

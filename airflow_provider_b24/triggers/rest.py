@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.sensors._condition import holds
-from airflow_provider_b24.triggers._events import error_event
+from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
@@ -89,17 +89,15 @@ class Bitrix24MethodTrigger(BaseTrigger):
                         self.log.warning("Still waiting, for the portal gave no answer this time. %s", error)
                     else:
                         if self._is_worth_a_worker(result):
-                            yield TriggerEvent(
-                                {"status": "result", "result": result, "deadline": self.deadline}
-                            )
+                            yield event_of({"status": "result", "result": result, "deadline": self.deadline})
                             return
                     remaining = self.deadline - time.time()
                     if remaining <= 0:
-                        yield TriggerEvent({"status": "timeout"})
+                        yield event_of({"status": "timeout"})
                         return
                     await asyncio.sleep(min(self.poll_interval, remaining))
         except Bitrix24Error as error:
-            yield TriggerEvent(error_event(error))
+            yield event_of(error_event(error))
 
     def _is_worth_a_worker(self, result: Any) -> bool:
         if self.judged is not None:

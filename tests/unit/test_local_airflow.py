@@ -1,6 +1,9 @@
 """How a local Airflow is set up, and what it says when it cannot start. That it runs is tested in tests/airflow."""
 
+import ast
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,26 @@ def test_a_home_that_is_used_again_keeps_its_keys(folder: Path, tmp_path: Path) 
 
     assert [first[key] for key in keys] == [again[key] for key in keys]
     assert not {first[key] for key in keys} & {other[key] for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("part", "patient"), [("triggerer", True), ("scheduler", True), ("api-server", False)]
+)
+def test_every_part_outlasts_a_write_of_the_api_server(
+    folder: Path, tmp_path: Path, part: str, patient: bool
+) -> None:
+    module, _, name = (
+        LocalAirflow(folder, home=tmp_path / "home")
+        .env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS"]
+        .rpartition(".")
+    )
+    program = (
+        f"import sys; sys.argv = ['airflow', {part!r}]; from {module} import {name} as args; print(args)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ast.literal_eval(done.stdout) == ({"timeout": 60.0} if patient else {})
 
 
 def test_free_ports_are_distinct_and_nobody_listens_there() -> None:

@@ -16,7 +16,10 @@ from airflow.sdk import DAG, task, timezone
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
+from airflow_provider_b24.airflow_api import wait_until
+from airflow_provider_b24.receiver import results
 from airflow_provider_b24.sensors.external_result import ExternalResultSensor
 from airflow_provider_b24.sensors.result_delivery import (
     HEARTBEAT_KEY,
@@ -283,15 +286,45 @@ class TestWakingUp:
         airflow_session.expire_all()
         assert airflow_session.get(TaskInstance, ti.id).state == TaskInstanceState.DEFERRED
 
-    def test_a_task_that_was_deferred_a_moment_ago_is_left_to_its_trigger(
+    def test_a_task_that_was_deferred_a_moment_ago_is_resumed_a_moment_later(
         self, receiver, signed, airflow_session
     ):
         from airflow.models.taskinstance import TaskInstance
 
-        ti = defer(airflow_session, "wait", "hand_out", ago=SETTLING_SECONDS - 1)
+        def state():
+            airflow_session.rollback()
+            airflow_session.expire_all()
+            return airflow_session.get(TaskInstance, ti_id).state
+
+        ti_id = defer(airflow_session, "wait", "hand_out", ago=SETTLING_SECONDS - 3).id
         assert receiver.post(f"/results/{signed}", json={}).status_code == 202
-        airflow_session.expire_all()
-        assert airflow_session.get(TaskInstance, ti.id).state == TaskInstanceState.DEFERRED
+        assert state() == TaskInstanceState.DEFERRED
+        assert wait_until(lambda: state() == TaskInstanceState.SCHEDULED, 15)
+
+    def test_a_database_that_is_busy_for_a_moment_delays_it(
+        self, receiver, signed, airflow_session, monkeypatch
+    ):
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.trigger import Trigger
+
+        real, busy = Trigger.submit_event, [1]
+
+        def submit_event(*arguments, **options):
+            if busy:
+                busy.pop()
+                raise OperationalError("UPDATE", {}, Exception("database is locked"))
+            return real(*arguments, **options)
+
+        def state():
+            airflow_session.rollback()
+            airflow_session.expire_all()
+            return airflow_session.get(TaskInstance, ti_id).state
+
+        monkeypatch.setattr(results, "SETTLING_SECONDS", 0.5)
+        monkeypatch.setattr(Trigger, "submit_event", submit_event)
+        ti_id = defer(airflow_session, "wait", "hand_out").id
+        assert receiver.post(f"/results/{signed}", json={}).status_code == 202
+        assert wait_until(lambda: state() == TaskInstanceState.SCHEDULED, 15)
 
     def test_a_heartbeat_wakes_nobody(self, receiver, signed, airflow_session):
         from airflow.models.taskinstance import TaskInstance

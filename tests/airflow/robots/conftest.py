@@ -87,7 +87,7 @@ class Called:
                 return False
             return True
 
-        assert wait_until(done, 20), errors
+        assert wait_until(done, 30, poll=2), errors
 
     def mark_run(self, state: str) -> None:
         self.change("PATCH", f"dagRuns/{self.run_id}", {"state": state})

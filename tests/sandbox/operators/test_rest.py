@@ -1,6 +1,8 @@
 """Any REST method as a task, against a portal."""
 
 import json
+import logging
+import traceback
 import warnings
 
 import pytest
@@ -85,6 +87,18 @@ def test_a_batch_of_which_nothing_was_done_is_left_to_retries(broken, run):
         run(calls=[("profile", {}), ("profile", {})])
 
 
+def test_a_batch_of_which_one_call_is_refused_is_not_left_to_retries(broken, run):
+    broken("profile")
+    with pytest.raises(AirflowFailException, match="2 of 2 calls failed"):
+        run(calls=[("profile", {}), ("sandbox.nothing", {})])
+
+
+def test_a_halted_batch_of_which_nothing_was_done_is_left_to_retries(broken, run):
+    broken("profile")
+    with pytest.raises(ServerError):
+        run(calls=[("profile", {}), ("sandbox.echo", {"n": 1})], halt=True)
+
+
 def test_a_batch_of_which_something_was_done_is_not_done_again(broken, run):
     broken("profile")
     with pytest.raises(AirflowFailException, match="1 of 2 calls failed"):
@@ -101,6 +115,13 @@ def test_a_halted_batch_makes_no_call_after_the_failed_one(portal, run):
 def test_a_value_that_cannot_be_sent_fails_the_task_at_once(portal, run, parameters):
     with pytest.raises(AirflowFailException, match="cannot be sent as it is.*a"):
         run(method="sandbox.echo", parameters=parameters)
+    assert portal.requests == []
+
+
+def test_nothing_is_sent_of_a_batch_whose_last_value_cannot_be(portal, run):
+    calls = [("sandbox.echo", {"n": number}) for number in range(60)]
+    with pytest.raises(AirflowFailException, match="cannot be sent as it is.*late"):
+        run(calls=[*calls, ("sandbox.echo", {"late": object()})])
     assert portal.requests == []
 
 
@@ -139,8 +160,49 @@ def test_params_of_the_dag_are_no_mistake(operator):
         operator(task_id="ask", method="profile")
 
 
+@pytest.mark.parametrize("operator", [Bitrix24Operator, Bitrix24MethodSensor])
+def test_default_arguments_of_the_dag_are_no_mistake(operator):
+    with warnings.catch_warnings(), DAG("d", default_args={"params": {"ID": 42}}, schedule=None):
+        warnings.simplefilter("error")
+        operator(task_id="ask", method="profile")
+
+
+@pytest.mark.parametrize("operator", [Bitrix24Operator, Bitrix24MethodSensor])
+def test_params_of_the_dag_are_no_mistake_of_a_mapped_task(operator):
+    with warnings.catch_warnings(), DAG("d", params={"ID": 42}, schedule=None):
+        warnings.simplefilter("error")
+        mapped = operator.partial(task_id="ask").expand(method=["profile"])
+        assert mapped.unmap({"method": "profile"}).parameters is None
+
+
+@pytest.mark.parametrize("operator", [Bitrix24Operator, Bitrix24MethodSensor])
+def test_params_besides_parameters_are_no_mistake(operator):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        operator(task_id="ask", method="crm.deal.get", parameters={"ID": 1}, params={"ID": 42})
+
+
 def test_no_secret_is_in_an_error(portal, run):
     with pytest.raises(AirflowFailException, match="'auth' is not a parameter") as caught:
         run(method="profile", parameters={"auth": portal.application.access_token})
     assert portal.application.access_token not in str(caught.value)
     assert portal.webhook.code not in str(caught.value)
+
+
+@pytest.mark.parametrize("refused", ["sandbox.nothing", "profile"], ids=["at once", "left to retries"])
+@pytest.mark.parametrize("batch", [False, True], ids=["call", "batch"])
+def test_no_secret_is_in_a_log_or_a_trace(portal, broken, run, caplog, refused, batch):
+    caplog.set_level(logging.DEBUG)
+    broken("profile")
+    # The source lines in a trace must not be what the test finds.
+    secret = "-".join(("s3cr3t", "value"))
+    parameters = {"EVENT_TOKEN": secret}
+    arguments = (
+        {"calls": [(refused, parameters)] * 2} if batch else {"method": refused, "parameters": parameters}
+    )
+    with pytest.raises((AirflowFailException, ServerError)) as caught:
+        run(**arguments)
+    told = caplog.text + "".join(traceback.format_exception(caught.value))
+    assert refused in told
+    assert secret not in told
+    assert portal.webhook.code not in told

@@ -93,6 +93,12 @@ def test_a_refusal_fails_at_once(wait):
         wait(Bitrix24MethodSensor, method="no.such.method")
 
 
+def test_a_value_that_cannot_be_sent_fails_at_once(portal, wait):
+    with pytest.raises(AirflowFailException, match="cannot be sent as it is.*when"):
+        wait(Bitrix24MethodSensor, method="profile", parameters={"when": object()})
+    assert portal.requests == []
+
+
 def test_soft_fail_skips(wait):
     with pytest.raises(AirflowSkipException):
         wait(Bitrix24MethodSensor, method="no.such.method", soft_fail=True)

@@ -1,11 +1,13 @@
-"""An error crosses from the triggerer to the worker with what the worker decides by."""
+"""What a trigger reports crosses from the triggerer to the worker, with what the worker decides by."""
 
 import json
 
+import msgspec
 import pytest
+from airflow.sdk.execution_time.comms import _RequestFrame
 
 from airflow_provider_b24.exceptions import AuthError, ServerError, TransportError
-from airflow_provider_b24.triggers._events import error_event, error_of
+from airflow_provider_b24.triggers._events import error_event, error_of, event_of
 
 
 @pytest.mark.parametrize("kind", [AuthError, ServerError, TransportError])
@@ -20,3 +22,21 @@ def test_an_error_arrives_as_it_was(kind, ambiguous, retryable):
     assert type(arrived) is kind
     assert str(arrived) == str(error)
     assert (arrived.ambiguous, arrived.retryable) == (ambiguous, retryable)
+
+
+@pytest.mark.parametrize(
+    ("value", "carried"),
+    [
+        ("half a \ud83d smile", "half a ? smile"),
+        ({"\ud800": ["\udfff", "ä 😀"]}, {"?": ["?", "ä 😀"]}),
+        (2**64, "18446744073709551616"),
+        (-(2**63) - 1, "-9223372036854775809"),
+        ([2**64 - 1, -(2**63), True, None, 0.5], [2**64 - 1, -(2**63), True, None, 0.5]),
+    ],
+)
+def test_what_would_end_airflows_triggerer_is_changed_and_nothing_else(value, carried):
+    event = event_of({"status": "result", "result": value})
+
+    assert event.payload == {"status": "result", "result": carried}
+    frame = _RequestFrame(id=1, body={"event": event.payload}).as_bytes()
+    assert msgspec.msgpack.decode(frame[4:])[1]["event"] == event.payload
