@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,3 +20,17 @@ os.environ["AIRFLOW__CORE__FERNET_KEY"] = "dGVzdHMgZW5jcnlwdCB3aXRoIHRoaXMgZml4Z
 def anyio_backend() -> str:
     """Airflow's triggerer and API server run on asyncio, so the tests do too."""
     return "asyncio"
+
+
+@pytest.fixture
+def report_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Have Airflow make its metrics backend with a function, for tasks and for the API server."""
+    names = ("airflow.sdk._shared.observability.metrics.stats", "airflow._shared.observability.metrics.stats")
+    modules = [pytest.importorskip(name) for name in names]
+
+    def replace(factory: Callable[[], Any]) -> None:
+        for stats in modules:
+            monkeypatch.setattr(stats, "_factory", factory)
+            monkeypatch.setattr(stats, "_backend", None)
+
+    return replace

@@ -29,6 +29,25 @@ def webhook_connection(portal, monkeypatch):
 
 
 @pytest.fixture
+def application_connection(portal, monkeypatch):
+    """The connection ``bitrix24_default``, an OAuth application of the portal whose user is an administrator."""
+    application = portal.application
+    extra = {
+        "client_id": application.client_id,
+        "client_secret": application.client_secret,
+        "access_token": application.access_token,
+        "refresh_token": application.refresh_token,
+        "oauth_server": portal.url,
+    }
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BITRIX24_DEFAULT",
+        json.dumps({"conn_type": "bitrix24", "host": portal.url, "extra": extra}),
+    )
+    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_OAUTH_BITRIX24_DEFAULT", "")  # no tokens rotated so far
+    return "bitrix24_default"
+
+
+@pytest.fixture
 def waiting_process(portal):
     """A process whose robot has called and that now waits; nobody was there to take the call."""
     requests.post(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import tracemalloc
@@ -27,25 +26,6 @@ def portal():
     """A portal whose limits do not hold up the tests; none of these is about them."""
     with SandboxPortal(limits=False) as portal:
         yield portal
-
-
-@pytest.fixture
-def application_connection(portal, monkeypatch):
-    """The connection ``bitrix24_default``, an OAuth application of the portal."""
-    application = portal.application
-    extra = {
-        "client_id": application.client_id,
-        "client_secret": application.client_secret,
-        "access_token": application.access_token,
-        "refresh_token": application.refresh_token,
-        "oauth_server": portal.url,
-    }
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_BITRIX24_DEFAULT",
-        json.dumps({"conn_type": "bitrix24", "host": portal.url, "extra": extra}),
-    )
-    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_OAUTH_BITRIX24_DEFAULT", "")  # no tokens rotated so far
-    return "bitrix24_default"
 
 
 @pytest.fixture(params=["webhook", "application"])
@@ -347,18 +327,6 @@ class Broken:
             raise RuntimeError("no collector")
 
         return fail
-
-
-@pytest.fixture
-def report_to(monkeypatch):
-    """Have Airflow make its metrics backend with a function, as it does from its configuration."""
-    stats = pytest.importorskip("airflow.sdk._shared.observability.metrics.stats")
-
-    def replace(factory):
-        monkeypatch.setattr(stats, "_factory", factory)
-        monkeypatch.setattr(stats, "_backend", None)
-
-    return replace
 
 
 @pytest.fixture

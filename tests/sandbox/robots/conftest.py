@@ -1,6 +1,5 @@
 """An OAuth application of the sandbox portal, and a DAG folder."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -22,23 +21,10 @@ robot()
 
 
 @pytest.fixture
-def application_connection(portal, monkeypatch):
-    """The connection ``bitrix24_default``, an OAuth application whose user is an administrator."""
-    application = portal.application
-    extra = {
-        "client_id": application.client_id,
-        "client_secret": application.client_secret,
-        "access_token": application.access_token,
-        "refresh_token": application.refresh_token,
-        "oauth_server": portal.url,
-    }
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_BITRIX24_DEFAULT",
-        json.dumps({"conn_type": "bitrix24", "host": portal.url, "extra": extra}),
-    )
-    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_OAUTH_BITRIX24_DEFAULT", "")  # no tokens rotated so far
+def application_connection(application_connection, monkeypatch):
+    """The same connection, in an Airflow that knows where it can be reached."""
     monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", "https://airflow.example.com/bitrix24")
-    return "bitrix24_default"
+    return application_connection
 
 
 @pytest.fixture

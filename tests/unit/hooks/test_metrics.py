@@ -44,18 +44,6 @@ def unavailable():
 
 
 @pytest.fixture
-def report_to(monkeypatch):
-    """Have Airflow make its metrics backend with a function, as it does from its configuration."""
-    stats = pytest.importorskip("airflow.sdk._shared.observability.metrics.stats")
-
-    def replace(factory):
-        monkeypatch.setattr(stats, "_factory", factory)
-        monkeypatch.setattr(stats, "_backend", None)
-
-    return replace
-
-
-@pytest.fixture
 def told(report_to):
     recorder = Recorder()
     report_to(lambda: recorder)

@@ -59,18 +59,6 @@ class Broken:
 
 
 @pytest.fixture
-def report_to(monkeypatch):
-    """Have Airflow make its metrics backend with a function, as the API server does from its configuration."""
-    stats = pytest.importorskip("airflow._shared.observability.metrics.stats")
-
-    def replace(factory):
-        monkeypatch.setattr(stats, "_factory", factory)
-        monkeypatch.setattr(stats, "_backend", None)
-
-    return replace
-
-
-@pytest.fixture
 def recorder(report_to):
     recorder = Recorder()
     report_to(lambda: recorder)
