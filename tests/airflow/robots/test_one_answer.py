@@ -26,7 +26,7 @@ def calls(call_robot: Callable[..., Any]) -> SimpleNamespace:
         run_failed_by_hand=call_robot(seconds=300),
         run_ended_by_hand=call_robot(seconds=300),
         task_failed_by_hand=call_robot(seconds=300),
-        reply_failed_by_hand=call_robot(seconds=20),
+        reply_failed_by_hand=call_robot(seconds=60),
         good=call_robot(),
         failing=call_robot(fails="Y"),
         cut_short=call_robot("one_answer_cut_short"),
@@ -36,10 +36,10 @@ def calls(call_robot: Callable[..., Any]) -> SimpleNamespace:
     )
     for one in (started.run_failed_by_hand, started.run_ended_by_hand, started.task_failed_by_hand):
         one.wait_for_task("work", "running")
+    started.reply_failed_by_hand.mark_task("reply", "failed")  # first: it must not have begun by then
     started.run_failed_by_hand.mark_run("failed")
     started.run_ended_by_hand.mark_run("success")
     started.task_failed_by_hand.mark_task("work", "failed")
-    started.reply_failed_by_hand.mark_task("reply", "failed")
     for one in vars(started).values():
         one.wait_for_run("success", "failed")
     started.timed_out.wait_for_answer()  # the run has ended before
