@@ -32,7 +32,11 @@ class _AirflowCommand(Protocol):
 #: Subcommands that work with Airflow: where each lives, and what it is good for.
 _AIRFLOW_COMMANDS = {
     "robots": ("robots.command", "compare the robots of your DAGs with a portal, and register them"),
-    "calls": ("robots.calls_command", "list robot calls and what became of them; answer one by hand"),
+    "calls": ("calls.command", "list robot calls and what became of them; answer one by hand; try again"),
+    "dispatcher": (
+        "calls.dispatcher_command",
+        "start runs for calls and send answers, as a process of its own",
+    ),
     "connect": ("connect", "connect an application to a portal, from this terminal"),
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }

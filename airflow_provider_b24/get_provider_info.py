@@ -87,6 +87,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.external_result", "sensors.rest", "sensors.bizproc")],
         "triggers": [_modules("triggers.external_result", "triggers.rest", "triggers.bizproc")],
         "notifications": ["airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier"],
+        "db-managers": ["airflow_provider_b24.calls.database.CallsDBManager"],
         "plugins": [{"name": "bitrix24", "plugin-class": "airflow_provider_b24.plugin.Bitrix24Plugin"}],
         "config": {
             "bitrix24": {
@@ -105,13 +106,41 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "spool_folder": {
                         "description": (
-                            "Where the receiver keeps robot calls while Airflow's database is away: a folder on a "
-                            "disk that outlives the API server. Empty means bitrix24_spool in AIRFLOW_HOME."
+                            "Where the receiver keeps robot calls while Airflow's database does not take them: a "
+                            "folder on a disk that outlives the API server. Empty means bitrix24_spool in "
+                            "AIRFLOW_HOME."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/var/lib/airflow/bitrix24_spool",
                         "default": None,
+                    },
+                    "dispatcher": {
+                        "description": (
+                            "Where runs are started for calls, and answers are sent: api_server, or command for "
+                            "processes of their own (airflow-b24 dispatcher)."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "command",
+                        "default": "api_server",
+                    },
+                    "keep_calls_days": {
+                        "description": "How many days a call is on record after it has come, once it is over.",
+                        "version_added": "0.2.0",
+                        "type": "integer",
+                        "example": "365",
+                        "default": "90",
+                    },
+                    "hold_calls_hours": {
+                        "description": (
+                            "How many hours a call waits for its DAG, when the DAG is not parsed yet, broken or gone. "
+                            "Then its process is answered with the on_failure values."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "integer",
+                        "example": "24",
+                        "default": "72",
                     },
                 },
             }

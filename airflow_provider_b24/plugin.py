@@ -1,17 +1,13 @@
-"""What this package adds to Airflow itself: the receiver's routes, the macro for result URLs, the deadline of calls."""
+"""What this package adds to Airflow itself: the receiver's routes, the work on calls, the macro for result URLs."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_b24.robots.deadline import CallDeadline
 from airflow_provider_b24.sensors.result_reference import result_url
-
-_Message = MutableMapping[str, Any]
 
 
 @cache
@@ -21,6 +17,15 @@ def _receiver() -> Any:
     return create_app()
 
 
+def _serving() -> Any:
+    from airflow.configuration import conf
+
+    from airflow_provider_b24.receiver.serving import Serving
+
+    where = conf.get("bitrix24", "dispatcher", fallback="api_server")
+    return Serving(_receiver(), dispatches=where == "api_server")
+
+
 class _MountedReceiver:
     """Makes the application where it is asked for: in the API server, not in every worker that loads plugins."""
 
@@ -28,44 +33,25 @@ class _MountedReceiver:
         return [{"app": _receiver(), "url_prefix": "/bitrix24", "name": "Bitrix24 receiver"}]
 
 
-class ReplayWhileServing:
-    """Runs the replay of spooled calls from the API server's start to its end.
+class _WorkOnCalls:
+    """Names the middleware without importing it: only the API server needs what it needs."""
 
-    A mounted application is not told of either, and calls that a crash left in the spool cannot wait for the
-    next request.
-    """
+    def __get__(self, instance: object, owner: type | None = None) -> list[dict[str, Any]]:
+        from airflow_provider_b24.receiver.serving import ServingWithTheServer
 
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],
-        receive: Callable[[], Awaitable[_Message]],
-        send: Callable[[_Message], Awaitable[None]],
-    ) -> None:
-        """Pass everything on; start and stop with the server."""
-        if scope["type"] != "lifespan":
-            return await self._app(scope, receive, send)
-        replay = _receiver().state.replay
-
-        async def follow(message: _Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                replay.start()
-            elif message["type"].startswith("lifespan.shutdown"):
-                replay.stop()
-            await send(message)
-
-        return await self._app(scope, receive, follow)
+        return [
+            {
+                "name": "Bitrix24 receiver: the work on calls",
+                "middleware": ServingWithTheServer,
+                "kwargs": {"serving": _serving},
+            }
+        ]
 
 
 class Bitrix24Plugin(AirflowPlugin):
-    """Mounts the receiver, gives templates ``macros.bitrix24.result_url(ti)``, knows the deadlines of calls."""
+    """Mounts the receiver, works on calls with the API server, gives templates ``macros.bitrix24.result_url(ti)``."""
 
     name = "bitrix24"
     macros = [result_url]  # noqa: RUF012
-    deadline_references = [CallDeadline]  # noqa: RUF012 - Airflow before 3.2 does not look for it
     fastapi_apps = _MountedReceiver()
-    fastapi_root_middlewares = [  # noqa: RUF012
-        {"name": "Bitrix24 receiver: replay of spooled calls", "middleware": ReplayWhileServing}
-    ]
+    fastapi_root_middlewares = _WorkOnCalls()

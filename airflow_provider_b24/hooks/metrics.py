@@ -15,30 +15,10 @@ All carry the tag ``portal``.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
 
+from airflow_provider_b24._airflow.metrics import harmless
 from airflow_provider_b24.rest.observer import Observer
-
-log = logging.getLogger(__name__)
-
-
-@contextmanager
-def harmless() -> Iterator[None]:
-    """Keep what goes wrong with a metric from what is measured: a backend may be down or set up wrongly."""
-    try:
-        yield
-    except Exception as error:
-        _warn_once(type(error).__name__)
-
-
-@cache
-def _warn_once(kind: str) -> None:
-    # Once for each kind of failure: there is a metric for each request.
-    log.warning("Metrics cannot be reported to Airflow (%s); the work goes on without them.", kind)
 
 
 class AirflowMetrics(Observer):

@@ -140,3 +140,8 @@ def _without_numpy(value: Any) -> object:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+
+
+def shown(values: Mapping[str, Any]) -> str:
+    """Give an answer for the log: each name, and at most 200 characters of its value."""
+    return ", ".join(f"{name}={_shown(value)}" for name, value in values.items()) or "no values"

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
+from airflow_provider_b24._airflow.earlier_tries import earlier_try_left_xcom
 from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
+from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNotes
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
-from airflow_provider_b24.operators._values import encode_return_values, parse_return_values, read_text
+from airflow_provider_b24.operators._values import (
+    encode_return_values,
+    parse_return_values,
+    read_text,
+    shown,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,19 +35,21 @@ DOCUMENT_ID_TEMPLATE = "{{ dag_run.conf['document_id'] }}"
 class BizprocEventSendOperator(Bitrix24BaseOperator):
     """Answer a robot or workflow action that waits for this DAG.
 
-    An event token is good for one answer. When an earlier try of this task may have delivered it and only then
-    lost its worker, the portal's refusal of the token counts as delivered, with a warning.
+    A process takes the first answer; the portal ignores the next ones, and says the same to them. When an earlier try
+    of this task may have delivered its answer and only then lost its worker, and now nobody waits any more, it counts
+    as delivered, with a warning.
 
-    Every non-retryable error fails the task at once; the others are left to the task's ``retries``.
+    An event token that is no good, a process that has ended and values that cannot be sent fail the task at once;
+    everything else is left to the task's ``retries``.
 
-    :param event_token: the token that came with the call. (templated)
+    :param event_token: the token that came with the call, sealed or plain. (templated)
     :param return_values: property name to value; as a mapping whose values may be templates and XComs, or as one
         template or XCom that gives the mapping. ``bool`` becomes ``Y`` or ``N``, dates become ISO 8601,
         ``None`` becomes empty, a list a multiple value. (templated)
-    :param log_message: text for the process's log; empty means Bitrix24's own. (templated)
+    :param log_message: text for the process's log; empty means none. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :param deferrable: send from the triggerer, which packs the answers of many runs into one request.
-    :param on_denied: ``fail`` or ``skip`` the task when the token is invalid, expired or used. (templated)
+    :param on_denied: ``fail`` or ``skip`` the task when the token is invalid, or the process has ended. (templated)
     :return: ``True``: the portal has the answer.
 
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
@@ -73,26 +84,40 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> bool:
         """Check everything, then send, or hand over to the triggerer."""
-        self._check_fields()
+        self._check_on_denied()
+        token = event_token_of(self.event_token)
         values = self.values_to_send()
-        self._check_texts(values)
+        self._check_texts(token, values)
         if self.deferrable:
-            self._defer(context, values)
+            self._defer(context, token, values)
+        notes, began = AnswerNotes.of(context), dt.datetime.now(dt.UTC)
+        notes.write("sending", began, values)
         try:
             with self.hook as hook:
-                hook.send_event(self.event_token, values, self.log_message)
-        except Bitrix24Error as error:
-            return self._not_accepted(error, context)
-        return self._delivered()
+                hook.get_conn().send_event(
+                    token, values, self.log_message, deadline=self.seconds_left(context)
+                )
+        except Exception as error:
+            if not isinstance(error, Bitrix24Error):
+                notes.take_back()  # Airflow does not have the connection, for example
+                raise
+            return self._not_accepted(error, context, began, values)
+        return self._delivered(context, began, values)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> bool:
         """Finish after the triggerer has sent the answer, or could not."""
         from airflow_provider_b24.triggers._events import error_of
 
         error = error_of(event)
+        values = self.values_to_send()
+        began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
-            return self._delivered()
-        return self._not_accepted(error, context, repeated=bool(event.get("repeated")))
+            return self._delivered(context, began, values)
+        return self._not_accepted(error, context, began, values, repeated=bool(event.get("repeated")))
+
+    def seconds_left(self, context: Context) -> float | None:
+        """Tell how long sending may take; ``None`` for as long as the client likes."""
+        return None
 
     def values_to_send(self) -> dict[str, Any]:
         """Read and convert the rendered ``return_values``.
@@ -104,63 +129,108 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent. {error}") from None
 
-    def _check_fields(self) -> None:
-        if not isinstance(self.event_token, str) or not self.event_token.strip():
-            raise AirflowFailException(
-                "Nothing was sent: event_token is empty. It comes with the robot's call; a run that was started "
-                "by other means has none."
-            )
+    def _check_on_denied(self) -> None:
         if self.on_denied not in ("fail", "skip"):
             raise AirflowFailException(
                 f"Nothing was sent: on_denied is 'fail' or 'skip', not {self.on_denied!r}."
             )
 
-    def _check_texts(self, values: Mapping[str, Any]) -> None:
+    def _check_texts(self, token: str, values: Mapping[str, Any]) -> None:
         """Find out before anything is sent: trying again would not help, and a process is waiting."""
         from airflow_provider_b24.rest.client import answer_params
         from airflow_provider_b24.rest.encoding import plain
 
         try:
-            plain(answer_params(self.event_token, values, self.log_message))
+            plain(answer_params(token, values, self.log_message))
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent. {error}") from None
 
-    def _defer(self, context: Context, values: dict[str, Any]) -> None:
+    def _defer(self, context: Context, token: str, values: dict[str, Any]) -> None:
         from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
-        ti = context["ti"]
+        notes, left = AnswerNotes.of(context), self.seconds_left(context)
+        notes.write("due", dt.datetime.now(dt.UTC), values)
         self.defer(
             trigger=BizprocEventSendTrigger(
-                event_token=self.event_token,
+                event_token=token,
                 return_values=values,
                 log_message=self.log_message,
                 bitrix24_conn_id=self.bitrix24_conn_id,
-                answering_task={
-                    "dag_id": ti.dag_id,
-                    "task_id": ti.task_id,
-                    "run_id": ti.run_id,
-                    "map_index": -1 if ti.map_index is None else ti.map_index,
-                },
+                answering_task=dict(notes.place),
+                send_until=None if left is None else time.time() + left,
             ),
             method_name="execute_complete",
         )
 
-    def _delivered(self) -> bool:
-        self.log.info("The process has its answer.")
+    def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:
+        AnswerNotes.of(context).write("delivered", began, values)
+        self.log.info("The portal has taken the answer%s: %s", self._addressee(context), shown(values))
         return True
 
-    def _not_accepted(self, error: Bitrix24Error, context: Context, *, repeated: bool = False) -> bool:
+    def _addressee(self, context: Context) -> str:
+        """Name the process and the portal, as far as they are known."""
+        workflow_id = (context["dag_run"].conf or {}).get("workflow_id")
+        portal = self.hook.connection.portal_url
+        return f" for process {workflow_id} at {portal}" if workflow_id else f" at {portal}"
+
+    def _not_accepted(
+        self,
+        error: Bitrix24Error,
+        context: Context,
+        began: dt.datetime,
+        values: Mapping[str, Any],
+        *,
+        repeated: bool = False,
+    ) -> bool:
+        notes = AnswerNotes.of(context)
         if isinstance(error, EventTokenError):
-            if repeated or context["ti"].try_number > 1:
+            if repeated or self.earlier_try_may_have_sent(context):
                 self.log.warning(
-                    "The portal refused the event token, and this is not the first attempt to answer: "
-                    "an earlier one counts as delivered."
+                    "Nobody waits for the answer any more, and an earlier attempt of this task may have arrived: it "
+                    "counts as delivered. %s",
+                    error,
                 )
-                return True
+                return self._delivered(context, began, values)
+            notes.write("refused", began, values, str(error))
             if self.on_denied == "skip":
                 raise AirflowSkipException(f"Nobody waits for this answer any more. {error}")
+            raise AirflowFailException(f"Nobody waits for this answer any more. {error}") from error
+        if not (repeated or error.ambiguous):
+            notes.take_back()
+        return self.give_up(error)
+
+    def earlier_try_may_have_sent(self, context: Context) -> bool:
+        """Tell whether an earlier try of this task may have delivered the answer."""
+        left = earlier_try_left_xcom(NOTE_KEY, context)
+        return context["ti"].try_number > 1 if left is None else left
+
+    def give_up(self, error: Bitrix24Error) -> bool:
+        """End this try after an error that says nothing about the event token.
+
+        :raises AirflowFailException: when no repetition can mend it.
+        :raises Bitrix24Error: when one may.
+        """
         with fail_at_once_unless_retryable():
             raise error
+
+
+def event_token_of(rendered: object) -> str:
+    """Read what ``event_token`` was rendered to.
+
+    :return: the token itself, unsealed; it is masked in the task's log.
+    :raises AirflowFailException: when there is none, or it cannot be read; nothing was sent.
+    """
+    from airflow_provider_b24.hooks.sealing import SealedTokenError, unseal
+
+    if not isinstance(rendered, str) or rendered.strip() in ("", "None"):
+        raise AirflowFailException(
+            "Nothing was sent: event_token is empty. It comes with the robot's call; a run that was started "
+            "by other means has none."
+        )
+    try:
+        return unseal(rendered)
+    except SealedTokenError as error:
+        raise AirflowFailException(f"Nothing was sent. {error}") from None
 
 
 class BizprocActivityLogOperator(Bitrix24BaseOperator):
@@ -189,8 +259,9 @@ class BizprocActivityLogOperator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> bool:
         """Write the line."""
+        token = event_token_of(self.event_token)
         with fail_at_once_unless_retryable(), self.hook as hook:
-            return hook.log_activity(self.event_token, self.log_message)
+            return hook.log_activity(token, self.log_message)
 
 
 class BizprocWorkflowStartOperator(Bitrix24BaseOperator):

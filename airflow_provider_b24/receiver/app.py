@@ -6,11 +6,9 @@ application token, results by a signed reference.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,30 +17,24 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from airflow_provider_b24._airflow.database import DatabaseHangsError, is_away
+from airflow_provider_b24.calls.intake import DATABASE_SECONDS, Intake
+from airflow_provider_b24.calls.spool import Spool, default_folder
 from airflow_provider_b24.receiver import metrics, results
 from airflow_provider_b24.receiver.access_log import ConcealedReferences
 from airflow_provider_b24.receiver.answers import Answer, RefusedError, anonymous, unavailable
-from airflow_provider_b24.receiver.bodies import MAX_BODY_BYTES, MAX_BODY_SECONDS, read_body
-from airflow_provider_b24.receiver.dag_runs import DagRuns
-from airflow_provider_b24.receiver.database import DatabaseHangsError, is_away
-from airflow_provider_b24.receiver.desk import Desk
-from airflow_provider_b24.receiver.installation import Installations
-from airflow_provider_b24.receiver.installation_routes import add_installation_routes
-from airflow_provider_b24.receiver.oauth_flow import add_oauth_routes
+from airflow_provider_b24.receiver.bodies import MAX_BODY_BYTES, MAX_BODY_SECONDS, Bodies
 from airflow_provider_b24.receiver.patience import Patience
 from airflow_provider_b24.receiver.portals import Portals
-from airflow_provider_b24.receiver.replay import Replay
 from airflow_provider_b24.receiver.robot_calls import RobotCalls
-from airflow_provider_b24.receiver.spool import Spool, default_folder
 
 log = logging.getLogger(__name__)
 
 _THREADS = 8
 _QUEUE = 200
-_SPOOL_THREADS = 2
-DATABASE_SECONDS = 10.0
+_RESULT_SECONDS = 10.0
 
-Work = Callable[[bytes], Answer]
+Work = Callable[[bytes], Awaitable[Answer]]
 
 
 def create_app(
@@ -54,13 +46,18 @@ def create_app(
 ) -> FastAPI:
     """Make the receiver.
 
-    ``app.state.replay`` is what brings spooled calls to Airflow; whoever serves the application starts it.
+    ``app.state.intake`` and ``app.state.portals`` are there for whoever serves the application.
 
     :param spool_folder: where calls are kept while the database is away; by default ``[bitrix24] spool_folder``.
     :param max_body_bytes: longest accepted body.
     :param max_body_seconds: longest time a body may take to arrive.
-    :param database_seconds: how long to wait for Airflow's database before it counts as away.
+    :param database_seconds: how long a call waits for Airflow's database.
     """
+    from airflow_provider_b24.receiver.desk import Desk
+    from airflow_provider_b24.receiver.installation import Installations
+    from airflow_provider_b24.receiver.installation_routes import add_installation_routes
+    from airflow_provider_b24.receiver.oauth_flow import add_oauth_routes
+
     app = FastAPI(
         title="Bitrix24 receiver",
         description="Robot calls of Bitrix24 and results of external workers.",
@@ -69,25 +66,22 @@ def create_app(
         openapi_url=None,
     )
     app.add_middleware(ConcealedReferences)
-    spool, portals = Spool(spool_folder or default_folder()), Portals()
-    robot_calls = RobotCalls(DagRuns(), portals, spool)
-    app.state.replay = Replay(robot_calls, spool, portals)
-    # Own threads: a database that hangs must take neither those of Airflow's user interface, nor the spool's.
-    patience = Patience("bitrix24-receiver", threads=_THREADS, seconds=database_seconds, queue=_QUEUE)
-    spool_threads = ThreadPoolExecutor(_SPOOL_THREADS, "bitrix24-receiver-spool")
+    intake, portals = (
+        Intake(Spool(spool_folder or default_folder()), database_seconds=database_seconds),
+        Portals(),
+    )
+    robot_calls = RobotCalls(intake, portals)
+    app.state.intake, app.state.portals = intake, portals
+    bodies = Bodies(max_bytes=max_body_bytes, max_seconds=max_body_seconds)
+    # Own threads: a database that hangs must not take those of Airflow's user interface.
+    patience = Patience("bitrix24-receiver", threads=_THREADS, seconds=_RESULT_SECONDS, queue=_QUEUE)
 
-    async def do(request: Request, route: str, work: Work, instead: Work | None = None) -> JSONResponse:
+    async def do(request: Request, route: str, work: Work) -> JSONResponse:
         began = time.monotonic()
         answer: Answer | RefusedError
         try:
-            body = await read_body(request, max_bytes=max_body_bytes, max_seconds=max_body_seconds)
-            try:
-                answer = await patience.ado(partial(work, body))
-            except DatabaseHangsError:
-                log.error("Airflow's database hangs, or is too slow for all that is asked of it.")
-                if instead is None:
-                    raise unavailable() from None
-                answer = await asyncio.wrap_future(spool_threads.submit(instead, body))
+            async with bodies.reading(request) as body:
+                answer = await work(body)
         except RefusedError as refusal:
             answer = refusal
         except Exception as error:
@@ -95,37 +89,42 @@ def create_app(
         metrics.count_request(route, answer.status, time.monotonic() - began)
         return JSONResponse(dict(answer.body), answer.status)
 
+    async def patiently(work: Callable[[bytes], Answer], body: bytes) -> Answer:
+        try:
+            return await patience.ado(partial(work, body))
+        except DatabaseHangsError:
+            log.error("Airflow's database hangs, or is too slow for all that is asked of it.")
+            raise unavailable() from None
+
     @app.post("/{conn_id}/robots/{dag_id}", status_code=202)
     async def robot_call(conn_id: str, dag_id: str, request: Request) -> JSONResponse:
-        """Take a robot call of Bitrix24 (form-encoded) and start a DAG run."""
-        return await do(
-            request,
-            "robot_call",
-            partial(robot_calls.accept, conn_id, dag_id),
-            instead=partial(robot_calls.keep, conn_id, dag_id),
-        )
+        """Put a robot call of Bitrix24 (form-encoded) on record."""
+        return await do(request, "robot_call", partial(robot_calls.take, conn_id, dag_id))
 
     @app.post("/results/{reference}", status_code=202)
     async def result(reference: str, request: Request) -> JSONResponse:
         """Take the result of an external worker, a JSON object."""
-        return await do(request, "result", partial(results.deliver_result, reference))
+        return await do(request, "result", partial(patiently, partial(results.deliver_result, reference)))
 
     @app.post("/results/{reference}/fail", status_code=202)
     async def failure(reference: str, request: Request) -> JSONResponse:
         """Take the failure report of an external worker, ``{"message": "..."}``."""
-        return await do(request, "failure", partial(results.deliver_failure, reference))
+        return await do(request, "failure", partial(patiently, partial(results.deliver_failure, reference)))
 
     @app.post("/results/{reference}/heartbeat", status_code=202)
     async def heartbeat(reference: str, request: Request) -> JSONResponse:
         """Take a sign of life of an external worker; the body is ignored."""
-        return await do(request, "heartbeat", lambda _body: results.note_heartbeat(reference))
+
+        def note(_body: bytes) -> Answer:
+            return results.note_heartbeat(reference)
+
+        return await do(request, "heartbeat", partial(patiently, note))
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Say that the receiver is up, and what became of the calls that came while the database was away."""
-        kept = {"waiting": spool.depth(), "refused": spool.refused(), "replayed": spool.replayed()}
-        return {"status": "healthy", "spool": kept}
+        """Say that the receiver is up."""
+        return {"status": "healthy"}
 
     desk = Desk(_refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
     installations = Installations()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_b24.receiver.answers import RefusedError
@@ -15,38 +17,94 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_BODY_SECONDS = 30.0
+MAX_BYTES_TOGETHER = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 64
+_PAUSE = 0.05
 
 _LEAST_INT, _GREATEST_INT = -(2**63), 2**63 - 1
+
+
+class Bodies:
+    """Reads bodies, with limits for each and for all of them together.
+
+    Only what has arrived counts: who sends slowly, or declares much, takes no place from others. What does not fit
+    waits, unread, in the network.
+
+    :param max_bytes: longest accepted body.
+    :param max_seconds: longest time a body may take to arrive.
+    :param max_bytes_together: how much of all bodies may be held at the same time.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
+        max_seconds: float = MAX_BODY_SECONDS,
+        max_bytes_together: int = MAX_BYTES_TOGETHER,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._max_together = max_bytes_together
+        self._held = 0
+
+    @asynccontextmanager
+    async def reading(self, request: Request) -> AsyncIterator[bytes]:
+        """Read a body; it counts as held until the end of the block.
+
+        :raises RefusedError: 413 when it is too long, 408 when it comes too slowly, 400 when it breaks off, 429 when
+            too much is held for as long as a body may take.
+        """
+        from starlette.requests import ClientDisconnect
+
+        body = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self._max_seconds):
+                    self._check_declared(request)
+                    async for chunk in request.stream():
+                        if len(body) + len(chunk) > self._max_bytes:
+                            raise self._too_large()
+                        await self._hold(len(chunk))
+                        body += chunk
+            except TimeoutError:
+                raise self._too_slow() from None
+            except ClientDisconnect:
+                raise RefusedError(400, "incomplete", "The connection ended before the body did.") from None
+            yield bytes(body)
+        finally:
+            self._held -= len(body)
+
+    def _check_declared(self, request: Request) -> None:
+        declared = request.headers.get("content-length", "")
+        if (
+            declared.isascii()
+            and declared.isdigit()
+            and (len(declared) > 18 or int(declared) > self._max_bytes)
+        ):
+            raise self._too_large()
+
+    def _too_slow(self) -> RefusedError:
+        if self._held > self._max_together - self._max_bytes:
+            return RefusedError(429, "too_many", "Too much is being posted; try again later.")
+        return RefusedError(
+            408, "too_slow", f"The body did not arrive within {self._max_seconds:.0f} seconds."
+        )
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, "too_large", f"The body is longer than {self._max_bytes} bytes.")
+
+    async def _hold(self, number: int) -> None:
+        while self._held + number > self._max_together:
+            await asyncio.sleep(_PAUSE)
+        self._held += number
 
 
 async def read_body(
     request: Request, *, max_bytes: int = MAX_BODY_BYTES, max_seconds: float = MAX_BODY_SECONDS
 ) -> bytes:
-    """Read a body without ever holding more of it than allowed.
-
-    :raises RefusedError: 413 when it is too long, 408 when it comes too slowly, 400 when it breaks off.
-    """
-    from starlette.requests import ClientDisconnect
-
-    too_large = RefusedError(413, "too_large", f"The body is longer than {max_bytes} bytes.")
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > max_bytes):
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(max_seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
-    except TimeoutError:
-        raise RefusedError(
-            408, "too_slow", f"The body did not arrive within {max_seconds:.0f} seconds."
-        ) from None
-    except ClientDisconnect:
-        raise RefusedError(400, "incomplete", "The connection ended before the body did.") from None
-    return bytes(body)
+    """Read one body with limits, as :class:`Bodies` does."""
+    async with Bodies(max_bytes=max_bytes, max_seconds=max_seconds).reading(request) as body:
+        return body
 
 
 def parse_json_object(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from airflow_provider_b24.receiver.database import DatabaseHangsError
+from airflow_provider_b24._airflow.database import DatabaseHangsError
 
 _Result = TypeVar("_Result")
 

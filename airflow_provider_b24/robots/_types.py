@@ -39,13 +39,11 @@ class ValueType:
     :param schema: JSON schema of a value that must be there; gives the field of Airflow's trigger form.
     :param read: from a value as Bitrix24 posts it, or as Python code gives it, to the JSON-safe typed value.
     :param write: from the typed value to what Bitrix24 takes.
-    :param stand_in: a value that the schema accepts.
     """
 
     schema: Mapping[str, Any]
     read: Callable[[object], Any]
     write: Callable[[Any], Any]
-    stand_in: Any
 
 
 def read_bool(raw: object) -> bool:
@@ -176,19 +174,17 @@ def _write_user(value: int) -> str:
     return f"user_{value}"
 
 
-_TEXT = ValueType({"type": "string"}, read_text, _as_it_is, "-")
+_TEXT = ValueType({"type": "string"}, read_text, _as_it_is)
 
 VALUE_TYPES: Mapping[TypeName, ValueType] = {
-    "bool": ValueType({"type": "boolean"}, read_bool, _write_bool, stand_in=False),
-    "date": ValueType({"type": "string", "format": "date"}, read_date, _as_it_is, "1970-01-01"),
-    "datetime": ValueType(
-        {"type": "string", "format": "date-time"}, read_datetime, _as_it_is, "1970-01-01T00:00:00+00:00"
-    ),
-    "double": ValueType({"type": "number"}, read_double, _as_it_is, 0.0),
+    "bool": ValueType({"type": "boolean"}, read_bool, _write_bool),
+    "date": ValueType({"type": "string", "format": "date"}, read_date, _as_it_is),
+    "datetime": ValueType({"type": "string", "format": "date-time"}, read_datetime, _as_it_is),
+    "double": ValueType({"type": "number"}, read_double, _as_it_is),
     "file": _TEXT,
-    "int": ValueType({"type": "integer"}, read_int, _as_it_is, 0),
+    "int": ValueType({"type": "integer"}, read_int, _as_it_is),
     "select": _TEXT,
     "string": _TEXT,
-    "text": ValueType({"type": "string", "format": "multiline"}, read_text, _as_it_is, "-"),
-    "user": ValueType({"type": "integer", "minimum": 1}, read_user, _write_user, 1),
+    "text": ValueType({"type": "string", "format": "multiline"}, read_text, _as_it_is),
+    "user": ValueType({"type": "integer", "minimum": 1}, read_user, _write_user),
 }

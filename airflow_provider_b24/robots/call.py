@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,17 @@ _CRM_ID = re.compile(r"(?P<type>[A-Z][A-Z0-9_]*?)(?:_(?P<dynamic>\d+))?_(?P<item
 
 class MalformedCallError(ValueError):
     """What was posted, or is kept in the conf, is no robot call. The message holds no secret."""
+
+
+class UnfitCallError(ValueError):
+    """Values of a call do not fit the robot's properties.
+
+    :param reasons: key of a property to what is wrong with its value.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {reason}" for key, reason in reasons.items()))
+        self.reasons = dict(reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +114,84 @@ class PropertyValues(Mapping[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class RobotCall:
-    """What Bitrix24 said when it called a robot.
+class Envelope:
+    """What can be read of a call without knowing its robot.
 
-    :param event_token: the capability to answer, once; empty for a run that was started by hand.
+    :param event_token: the capability to answer, once.
     :param workflow_id: id of the process.
     :param code: code of the robot.
     :param document: what the process works on.
     :param document_type: module, entity class and type; empty when the call did not say.
-    :param properties: typed inputs; one that does not fit its property is kept as it was posted.
+    :param ts: Unix time in seconds at which the call was sent; 0 when the call did not say.
+    :param timeout_duration: seconds that the process is ready to wait; 0 means no limit.
+    :param use_subscription: whether the process waits for an answer.
+    :param member_id: id of the portal.
+    :param user_id: the user behind the call.
+    """
+
+    event_token: str = field(repr=False)
+    workflow_id: str
+    code: str
+    document: Document
+    document_type: tuple[str, ...] = ()
+    ts: int = 0
+    timeout_duration: int = 0
+    use_subscription: bool = True
+    member_id: str | None = None
+    user_id: int | None = None
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any], auth: Mapping[str, Any]) -> Envelope:
+        """Read the fields, as Bitrix24 posts them or as a run's conf has them.
+
+        :param auth: where the member and the user are.
+        :raises MalformedCallError: when it is no robot call at all.
+        """
+        return cls(
+            event_token=_text(fields, "event_token"),
+            workflow_id=_text(fields, "workflow_id"),
+            code=_text(fields, "code"),
+            document=Document(*_three_texts(fields, "document_id")),
+            document_type=_three_texts(fields, "document_type") if fields.get("document_type") else (),
+            ts=_number(fields, "ts"),
+            timeout_duration=_number(fields, "timeout_duration"),
+            use_subscription=_waits(fields.get("use_subscription")),
+            member_id=_optional_text(auth, "member_id"),
+            user_id=_number(auth, "user_id") or None,
+        )
+
+    @classmethod
+    def from_form(cls, fields: Mapping[str, Any]) -> Envelope:
+        """Read the form that Bitrix24 posts, brackets already resolved.
+
+        :param fields: nested mappings, lists and texts.
+        :raises MalformedCallError: when it is no robot call at all, or has properties that no process can post.
+        """
+        _raw_properties(fields)
+        auth = fields.get("auth")
+        return cls.read(fields, auth if isinstance(auth, Mapping) else {})
+
+
+@dataclass(frozen=True, slots=True)
+class RobotCall:
+    """What Bitrix24 said when it called a robot.
+
+    :param token: the event token as the run's conf has it, sealed; empty for a run that was started by hand.
+    :param workflow_id: id of the process.
+    :param code: code of the robot.
+    :param document: what the process works on.
+    :param document_type: module, entity class and type; empty when the call did not say.
+    :param properties: typed inputs.
     :param ts: Unix time in seconds at which the call was sent.
     :param timeout_duration: seconds that the process is ready to wait; 0 means no limit.
     :param use_subscription: whether the process waits for an answer.
     :param member_id: id of the portal.
     :param user_id: the user behind the call.
-    :param unfit: key of a property to the reason why its value does not fit. No task of such a run does its
-        work; the process gets the failure answer.
-    :param params: the inputs as the DAG params take them. In the place of a value that does not fit stands one
-        that the param accepts: Airflow could otherwise not even run the callback that answers the process.
+    :param answer_by: Unix time in seconds until which this run may answer; ``None`` without limit.
+    :param params: the inputs that the robot declares, as the DAG's params take them.
     """
 
-    event_token: str = field(repr=False)
+    token: str = field(repr=False)
     workflow_id: str
     code: str
     document: Document
@@ -135,7 +202,7 @@ class RobotCall:
     use_subscription: bool = True
     member_id: str | None = None
     user_id: int | None = None
-    unfit: Mapping[str, str] = field(default_factory=dict)
+    answer_by: float | None = None
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -148,28 +215,10 @@ class RobotCall:
         :param fields: nested mappings, lists and texts.
         :param definition: the robot that is called.
         :raises MalformedCallError: when it is no robot call at all.
+        :raises UnfitCallError: when values do not fit the robot's properties.
         """
-        values, unfit = _read_properties(fields.get("properties"), definition)
-        auth = fields.get("auth")
-        auth = auth if isinstance(auth, Mapping) else {}
-        return cls(
-            event_token=_text(fields, "event_token"),
-            workflow_id=_text(fields, "workflow_id"),
-            code=_text(fields, "code"),
-            document=Document(*_three_texts(fields, "document_id")),
-            document_type=_three_texts(fields, "document_type") if fields.get("document_type") else (),
-            properties=PropertyValues(values),
-            ts=_number(fields, "ts", int(time.time())),
-            timeout_duration=_number(fields, "timeout_duration", 0),
-            use_subscription=_waits(fields.get("use_subscription")),
-            member_id=_optional_text(auth, "member_id"),
-            user_id=_number(auth, "user_id", 0) or None,
-            unfit=unfit,
-            params={
-                key: prop.stand_in() if key in unfit else values[key]
-                for key, prop in definition.properties.items()
-            },
-        )
+        envelope, values = Envelope.from_form(fields), _read_properties(_raw_properties(fields), definition)
+        return cls._of(envelope, values, {key: values[key] for key in definition.properties})
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> RobotCall:
@@ -177,24 +226,11 @@ class RobotCall:
 
         :raises MalformedCallError: when a robot call did not start it.
         """
-        properties, unfit = conf.get("properties") or {}, conf.get("unfit") or {}
-        if not isinstance(properties, Mapping) or not isinstance(unfit, Mapping):
-            raise MalformedCallError("properties and unfit of a robot call must be mappings.")
-        return cls(
-            event_token=_text(conf, "event_token"),
-            workflow_id=_text(conf, "workflow_id"),
-            code=_text(conf, "code"),
-            document=Document(*_three_texts(conf, "document_id")),
-            document_type=_three_texts(conf, "document_type") if conf.get("document_type") else (),
-            properties=PropertyValues(properties),
-            ts=_number(conf, "ts", 0),
-            timeout_duration=_number(conf, "timeout_duration", 0),
-            use_subscription=_waits(conf.get("use_subscription")),
-            member_id=_optional_text(conf, "member_id"),
-            user_id=_number(conf, "user_id", 0) or None,
-            unfit=dict(unfit),
-            params={key: value for key, value in conf.items() if key not in ENVELOPE_KEYS},
-        )
+        properties = conf.get("properties") or {}
+        if not isinstance(properties, Mapping):
+            raise MalformedCallError("properties of a robot call must be a mapping.")
+        params = {key: value for key, value in conf.items() if key not in ENVELOPE_KEYS}
+        return cls._of(Envelope.read(conf, conf), properties, params, _number(conf, "answer_by") or None)
 
     @classmethod
     def from_context(cls, context: Context | None = None) -> RobotCall:
@@ -210,31 +246,44 @@ class RobotCall:
 
             context = get_current_context()
         conf = context["dag_run"].conf or {}
-        if not is_robot_call(conf):
-            definition = definition_of(context["dag"])
-            keys = definition.properties if definition else {}
-            values = {key: context["params"][key] for key in keys}
-            return cls(
-                "",
-                "",
-                definition.code if definition else "",
-                Document("", "", ""),
-                (),
-                PropertyValues(values),
-            )
-        from airflow.sdk.log import mask_secret
+        if is_robot_call(conf):
+            return cls.from_conf(conf)
+        definition = definition_of(context["dag"])
+        values = {key: context["params"][key] for key in (definition.properties if definition else {})}
+        code = definition.code if definition else ""
+        return cls("", "", code, Document("", "", ""), (), PropertyValues(values))
 
-        call = cls.from_conf(conf)
-        mask_secret(call.event_token)
-        return call
+    @classmethod
+    def _of(
+        cls,
+        envelope: Envelope,
+        properties: Mapping[str, Any],
+        params: Mapping[str, Any],
+        answer_by: float | None = None,
+    ) -> RobotCall:
+        return cls(
+            token=envelope.event_token,
+            workflow_id=envelope.workflow_id,
+            code=envelope.code,
+            document=envelope.document,
+            document_type=envelope.document_type,
+            properties=PropertyValues(properties),
+            ts=envelope.ts,
+            timeout_duration=envelope.timeout_duration,
+            use_subscription=envelope.use_subscription,
+            member_id=envelope.member_id,
+            user_id=envelope.user_id,
+            answer_by=answer_by,
+            params=params,
+        )
 
     def to_conf(self) -> dict[str, Any]:
-        """Give the conf of the DAG run: everything a DAG needs, no credential but the event token.
+        """Give the conf of the DAG run: everything a DAG needs, no credential but :attr:`token`.
 
         Each property is a key of its own as well, because DAG params are read from there.
         """
         envelope = {
-            "event_token": self.event_token,
+            "event_token": self.token,
             "workflow_id": self.workflow_id,
             "code": self.code,
             "document_id": [self.document.module, self.document.entity, self.document.id],
@@ -245,13 +294,24 @@ class RobotCall:
             "member_id": self.member_id,
             "user_id": self.user_id,
             "properties": dict(self.properties),
+            "answer_by": self.answer_by,
         }
-        return dict(self.params) | envelope | ({"unfit": dict(self.unfit)} if self.unfit else {})
+        return dict(self.params) | envelope
+
+    @property
+    def event_token(self) -> str:
+        """The capability to answer, once, unsealed; empty for a run that was started by hand.
+
+        :raises SealedTokenError: when the connection's secret was changed after the call came.
+        """
+        from airflow_provider_b24.hooks.sealing import unseal
+
+        return unseal(self.token) if self.token else ""
 
     @property
     def started_by_hand(self) -> bool:
         """Whether no process waits, because a person started the DAG run."""
-        return not self.event_token
+        return not self.token
 
     @property
     def sent_at(self) -> pendulum.DateTime:
@@ -271,14 +331,17 @@ def is_robot_call(conf: Mapping[str, Any] | None) -> bool:
     return bool(conf and conf.get("event_token"))
 
 
-def _read_properties(raw: object, definition: RobotDefinition) -> tuple[dict[str, Any], dict[str, str]]:
-    if not raw:  # PHP posts an empty list where there is nothing
-        raw = {}
+def _raw_properties(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    raw = fields.get("properties") or {}  # PHP posts an empty list where there is nothing
     if not isinstance(raw, Mapping):
         raise MalformedCallError("properties must have names, but a list was posted.")
     if _has_reserved_key(raw):
-        # No process can post them, and the scheduler would stumble over them when the call's deadline has come.
+        # No process can post them, and no task of the run could be started with them.
         raise MalformedCallError(f"properties must not hold {', '.join(sorted(RESERVED_KEYS))}.")
+    return raw
+
+
+def _read_properties(raw: Mapping[str, Any], definition: RobotDefinition) -> dict[str, Any]:
     values: dict[str, Any] = {
         str(key): value for key, value in raw.items() if key not in definition.properties
     }
@@ -288,9 +351,10 @@ def _read_properties(raw: object, definition: RobotDefinition) -> tuple[dict[str
             default = prop.initial() if key not in raw else None
             values[key] = prop.parse(raw.get(key)) if default is None else default
         except ValueError as error:
-            values[key] = raw.get(key)
             unfit[key] = str(error)
-    return values, unfit
+    if unfit:
+        raise UnfitCallError(unfit)
+    return values
 
 
 def _has_reserved_key(value: object) -> bool:
@@ -327,10 +391,10 @@ def _three_texts(fields: Mapping[str, Any], name: str) -> tuple[str, str, str]:
     return first, second, third
 
 
-def _number(fields: Mapping[str, Any], name: str, absent: int) -> int:
+def _number(fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
     if value is None or value == "":
-        return absent
+        return 0
     text = str(value)
     # Of eleven digits, two together are still a moment that Python and databases know.
     if not text.isascii() or not text.isdigit() or len(text) > 11:

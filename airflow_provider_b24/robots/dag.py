@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -12,10 +13,11 @@ from airflow_provider_b24.robots.definition import (
     RobotDefinition,
     RobotDefinitionError,
 )
+from airflow_provider_b24.robots.documentation import documentation_of
 from airflow_provider_b24.robots.properties import Property, Text, in_one_language
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG, BaseOperator, Context
+    from airflow.sdk import DAG, BaseOperator
 
 _P = ParamSpec("_P")
 
@@ -36,6 +38,7 @@ def robot_dag(
     filter: Mapping[str, Sequence[Any]] | None = None,  # noqa: A002 - Bitrix24's word
     use_placement: bool = False,
     placement_handler: str | None = None,
+    answer_before_limit: bool | dt.timedelta | None = None,
     **dag_kwargs: Any,
 ) -> Callable[[Callable[_P, Any]], Callable[_P, DAG]]:
     """Turn a function into a DAG that a robot or workflow action of Bitrix24 starts, as ``@dag`` does.
@@ -43,12 +46,11 @@ def robot_dag(
     What the function returns is the answer: the XCom of a task (a mapping of return properties), or a mapping
     whose values are XComs, templates or literals. When it returns nothing, the process is told to go on. A task
     ``reply`` sends the answer as soon as the tasks are done whose results it holds; with templates among the
-    values, or without any value, as soon as all tasks are done.
+    values, or without any value, as soon as all tasks are done. It is the only task that is added, it has priority
+    over all work that has not begun, and the DAG's ``default_args`` do not reach it.
 
-    When ``reply`` does not answer, because a task or the whole run failed, was marked failed or skipped by hand, or
-    took longer than ``dagrun_timeout``, the process gets ``on_failure`` and a line for its log, from the task
-    ``reply_on_failure``. It gets it, too, shortly before it would lose its patience (Airflow 3.2 and newer). The task
-    ``robot_call`` does nothing; its XComs say who has answered.
+    When ``reply`` does not answer, because a task or the whole run failed, was marked by hand, deleted, or took longer
+    than ``dagrun_timeout``, the dispatcher sends the process ``on_failure`` and a line for its log.
 
     The properties become DAG params: in a task ``{{ params.model }}``, or ``RobotCall.from_context()`` for
     everything that Bitrix24 said. The DAG can be started by hand from Airflow's form, too; then nothing is sent.
@@ -72,8 +74,12 @@ def robot_dag(
     :param filter: where the robot is offered: ``{"INCLUDE": [["crm", "CCrmDocumentDeal"]]}``.
     :param use_placement: whether the application shows settings of its own.
     :param placement_handler: address of these settings.
-    :param dag_kwargs: every argument of ``@dag``. ``params``, ``on_failure_callback`` and ``deadline`` are added to the
-        robot's.
+    :param answer_before_limit: whether a process with a time limit gets ``on_failure`` before the limit is over, or
+        how long before. By default it does where ``on_failure`` has values: 40 seconds before, a fifth of the limit
+        where that is more, at most five minutes, and never more than half of the limit. Otherwise Bitrix24 goes on by
+        itself when the limit is over, and sets the step's output ``IsTimeout``.
+    :param dag_kwargs: every argument of ``@dag``; ``params`` and ``tags`` are added to the robot's. Display name,
+        description and documentation are made from the robot where they are not given.
     :raises RobotDefinitionError: naming the DAG file, the robot and the property, for whatever Bitrix24 would not
         accept or no call could fill in.
 
@@ -94,6 +100,11 @@ def robot_dag(
         use_placement=use_placement,
         placement_handler=placement_handler,
         bitrix24_conn_id=bitrix24_conn_id,
+        answer_before_limit=(
+            answer_before_limit.total_seconds()
+            if isinstance(answer_before_limit, dt.timedelta)
+            else answer_before_limit
+        ),
     )
 
     def decorate(function: Callable[_P, Any]) -> Callable[_P, DAG]:
@@ -120,76 +131,27 @@ def _building(function: Callable[_P, Any], definition: RobotDefinition) -> Calla
     def build(*args: _P.args, **kwargs: _P.kwargs) -> Any:
         from airflow.providers.common.compat.sdk import TriggerRule
 
+        from airflow_provider_b24._airflow.dag_building import without_default_args
         from airflow_provider_b24.robots.reply import RobotReplyOperator
 
         answer = function(*args, **kwargs)
         try:
             return_values = _return_values(answer, definition)
-            reply = RobotReplyOperator(robot=definition, return_values=return_values)
-            dag = reply.dag
-            # Skipped tasks must not skip the answer; a DAG that fails fast allows no other rule than the default.
-            reply.trigger_rule = TriggerRule.ALL_SUCCESS if dag.fail_fast else TriggerRule.NONE_FAILED
+            with without_default_args() as dag:
+                reply = RobotReplyOperator(
+                    robot=definition,
+                    return_values=return_values,
+                    # Skipped tasks must not skip the answer; a DAG that fails fast allows no other rule than this.
+                    trigger_rule=TriggerRule.ALL_SUCCESS if dag.fail_fast else TriggerRule.NONE_FAILED,
+                )
             if not _names_its_tasks(return_values):
                 _after_all(dag, reply)
             _check_params(dag, definition)
         except ValueError as error:
             raise _error(function, definition, error) from None
-        for task in dag.tasks:
-            _guard(task)
-        if definition.use_subscription:
-            _answer_in_any_case(reply, definition)
-            _make_testable(dag)
         return answer
 
     return build
-
-
-def _make_testable(dag: DAG) -> None:
-    """Keep from ``dag.test()``, and so from ``airflow dags test``, what it cannot handle.
-
-    It looks deadlines up in the database, where it has not put them, and it gives a failure callback no conf of the
-    run. Neither is missed there: nobody waits for the answer of a test.
-    """
-    test = dag.test
-
-    @functools.wraps(test)
-    def test_without_callers(*args: Any, **kwargs: Any) -> Any:
-        from airflow_provider_b24.robots.failure import RobotFailureNotifier
-
-        deadline, callbacks = dag.deadline, dag.on_failure_callback
-        own = [
-            callback
-            for callback in (callbacks if isinstance(callbacks, list) else [callbacks])
-            if callback is not None and not isinstance(callback, RobotFailureNotifier)
-        ]
-        dag.deadline, dag.on_failure_callback, dag.has_on_failure_callback = None, own or None, bool(own)
-        try:
-            return test(*args, **kwargs)
-        finally:
-            dag.deadline, dag.on_failure_callback, dag.has_on_failure_callback = deadline, callbacks, True
-
-    dag.test = test_without_callers  # type: ignore[method-assign]
-
-
-def _answer_in_any_case(reply: BaseOperator, definition: RobotDefinition) -> None:
-    """Add what answers when ``reply`` does not, and where it is noted who has."""
-    from airflow.providers.standard.operators.empty import EmptyOperator
-
-    from airflow_provider_b24.robots.answers import CALL_TASK_ID
-    from airflow_provider_b24.robots.failure import RobotFailureReplyOperator
-
-    call = EmptyOperator(
-        task_id=CALL_TASK_ID,
-        doc_md="The call that started this run. It does nothing; its XComs say who has answered the call, and when.",
-        # With any of these the task would need a worker.
-        on_execute_callback=None,
-        on_success_callback=None,
-        inlets=None,
-        outlets=None,
-    )
-    failure_reply = RobotFailureReplyOperator(robot=definition).as_teardown(on_failure_fail_dagrun=False)
-    call.set_downstream(reply)
-    reply.set_downstream(failure_reply)
 
 
 def _return_values(answer: object, definition: RobotDefinition) -> Any:
@@ -261,28 +223,6 @@ def _check_params(dag: DAG, definition: RobotDefinition) -> None:
                 ) from None
 
 
-def _guard(task: Any) -> None:
-    """Put the check of the call before whatever the task does before it runs."""
-    if hasattr(task, "partial_kwargs"):
-        own = task.partial_kwargs.get("pre_execute")
-        task.partial_kwargs["pre_execute"] = _both(own)
-    else:
-        task._pre_execute_hook = _both(task._pre_execute_hook)
-
-
-def _both(own: Callable[[Context], Any] | None) -> Callable[[Context], Any]:
-    from airflow_provider_b24.robots.reply import refuse_unfit_call
-
-    if own is None:
-        return refuse_unfit_call
-
-    def pre_execute(context: Context) -> None:
-        refuse_unfit_call(context)
-        own(context)
-
-    return pre_execute
-
-
 def _dag_arguments(definition: RobotDefinition, dag_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Merge what the robot needs of ``@dag`` with what the author wants."""
     arguments: dict[str, Any] = {
@@ -293,36 +233,14 @@ def _dag_arguments(definition: RobotDefinition, dag_kwargs: Mapping[str, Any]) -
     }
     arguments["tags"] = {"bitrix24", *(dag_kwargs.get("tags") or ())}
     if definition.description is not None:
-        arguments["description"] = in_one_language(definition.description)
+        arguments.setdefault("description", in_one_language(definition.description))
     own = dict(dag_kwargs.get("params") or {})
     if both := own.keys() & definition.properties.keys():
         raise ValueError(f"property {min(both)!r} is a param already, leave it out of params")
     arguments["params"] = {key: prop.to_param() for key, prop in definition.properties.items()} | own
-    if definition.use_subscription:
-        from airflow_provider_b24.robots.failure import RobotFailureNotifier
-
-        callbacks = dag_kwargs.get("on_failure_callback") or []
-        answer = RobotFailureNotifier(
-            return_values=definition.answer(definition.on_failure, complete=False),
-            bitrix24_conn_id=definition.bitrix24_conn_id,
-        )
-        arguments["on_failure_callback"] = [
-            answer,
-            *(callbacks if isinstance(callbacks, list) else [callbacks]),
-        ]
-        _add_deadline(arguments, definition)
+    arguments.setdefault("dag_display_name", in_one_language(definition.name))
+    arguments.setdefault("doc_md", documentation_of(definition))
     return arguments
-
-
-def _add_deadline(arguments: dict[str, Any], definition: RobotDefinition) -> None:
-    from airflow_provider_b24.robots.deadline import deadline_of, is_supported
-
-    if is_supported():
-        own = arguments.get("deadline") or []
-        arguments["deadline"] = [
-            *(own if isinstance(own, list) else [own]),
-            deadline_of(definition, arguments.get("dagrun_timeout")),
-        ]
 
 
 def _error(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from airflow_provider_b24.robots.answer_mark import MARK_KEY
 from airflow_provider_b24.robots.properties import Property, Text, check_text, plain_text
 
 Kind = Literal["robot", "activity"]
@@ -27,17 +28,18 @@ ENVELOPE_KEYS = frozenset(
         "member_id",
         "user_id",
         "properties",
-        "unfit",
+        "answer_by",
+        MARK_KEY,
     }
 )
 """What a run's conf holds beside the properties; no property and no DAG param may have such a name."""
 
-REPLY_TASK_ID: Literal["reply"] = "reply"
-FAILURE_REPLY_TASK_ID: Literal["reply_on_failure"] = "reply_on_failure"
+REPLY_TASK_ID = "reply"
 REPLY_TASK_TYPE = "RobotReplyOperator"
 
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_LEAST_MARGIN, _GREATEST_MARGIN = 40.0, 300.0
 _FILTER_KEYS = ("INCLUDE", "EXCLUDE")
 
 
@@ -63,6 +65,8 @@ class RobotDefinition:
     :param use_placement: whether the application shows settings of its own.
     :param placement_handler: address of these settings.
     :param bitrix24_conn_id: the Airflow connection of the portal.
+    :param answer_before_limit: whether a process with a time limit gets ``on_failure`` before the limit, or how many
+        seconds before; ``None``: where ``on_failure`` has values.
 
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-robot-add.html
     """
@@ -81,6 +85,7 @@ class RobotDefinition:
     use_placement: bool = False
     placement_handler: str | None = None
     bitrix24_conn_id: str = "bitrix24_default"
+    answer_before_limit: bool | float | None = None
 
     def validate(self) -> None:
         """Check everything that can be checked without the portal.
@@ -103,6 +108,14 @@ class RobotDefinition:
                 raise ValueError(f"property {key!r}: a call has a field of this name already; choose another")
         self._validate_on_failure()
         self._validate_place()
+        margin = self.answer_before_limit
+        if margin is not None and not isinstance(margin, bool):
+            if not isinstance(margin, (int, float)) or not 0 < margin < float("inf"):
+                raise ValueError(f"answer_before_limit is True, False or a positive time, not {margin!r}")
+            if not self.use_subscription:
+                raise ValueError(
+                    "answer_before_limit has no use: with use_subscription=False no process waits"
+                )
 
     def answer(self, values: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
         """Check an answer and convert it to what Bitrix24 takes.
@@ -130,6 +143,23 @@ class RobotDefinition:
             except ValueError as error:
                 raise ValueError(f"return property {key!r}: {error}") from None
         return answer
+
+    def margin(self, limit: float) -> float | None:
+        """Tell how long before a process's time limit it gets ``on_failure``.
+
+        Half a minute or more, to arrive on a busy machine; never more than half of the limit.
+
+        :param limit: seconds that the process is ready to wait.
+        :return: seconds; ``None`` when it is left to Bitrix24, which goes on by itself and sets ``IsTimeout``.
+        """
+        wanted = self.answer_before_limit
+        if wanted is None:
+            wanted = bool(self.on_failure)
+        if wanted is False:
+            return None
+        if wanted is True:
+            wanted = min(max(_LEAST_MARGIN, limit / 5), _GREATEST_MARGIN)
+        return min(wanted, limit / 2)
 
     def to_registration(self, handler_url: str) -> dict[str, Any]:
         """Give the parameters of ``bizproc.robot.add`` or ``bizproc.activity.add``.

@@ -199,13 +199,6 @@ class Property:
         """Give the typed default, ``None`` when there is none or only the process can compute it."""
         return None if self.default is None or self._default_is_expression else self.parse(self.default)
 
-    def stand_in(self) -> Any:
-        """Give a value that the DAG param accepts, for the place of one that it would not."""
-        if not self.required:
-            return None
-        value = next(iter(self.options)) if self.options else VALUE_TYPES[self.type].stand_in
-        return [value] if self.multiple else value
-
     @property
     def _default_is_expression(self) -> builtins.bool:
         default = self.default

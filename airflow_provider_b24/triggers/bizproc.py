@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_b24.exceptions import Bitrix24Error
+from airflow_provider_b24.exceptions import Bitrix24Error, TransportError
+from airflow_provider_b24.operators._answer_note import AnswerNotes
 from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
-ATTEMPT_KEY = "bitrix24_answer_attempt"
-"""XCom of the answering task: an attempt to answer has begun. A task's XComs end with its try."""
+_AMPLE_SECONDS = 120.0
 
 
 class BizprocEventSendTrigger(BaseTrigger):
     """Send one answer, together with those of other runs.
 
-    A triggerer can die between the portal's acceptance and Airflow's record of it; the next one then sends again
-    and is refused. So an attempt is noted before it is made, and a refusal of a repeated one says so.
+    A triggerer can die between the portal's acceptance and Airflow's record of it; the next one then sends again. So
+    an attempt is noted before it is made, and the event of a repeated one says so.
 
     :param event_token: the token that came with the call. Airflow encrypts a trigger's arguments at rest.
     :param return_values: property name to value, as the portal takes them.
     :param log_message: text for the process's log.
     :param bitrix24_conn_id: the Airflow connection.
     :param answering_task: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
+    :param send_until: Unix time in seconds after which nothing may be sent; ``None`` for no limit.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class BizprocEventSendTrigger(BaseTrigger):
         log_message: str | None,
         bitrix24_conn_id: str,
         answering_task: Mapping[str, Any],
+        send_until: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.event_token = event_token
@@ -45,6 +48,7 @@ class BizprocEventSendTrigger(BaseTrigger):
         self.log_message = log_message
         self.bitrix24_conn_id = bitrix24_conn_id
         self.answering_task = dict(answering_task)
+        self.send_until = send_until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what another triggerer needs to take over."""
@@ -56,6 +60,7 @@ class BizprocEventSendTrigger(BaseTrigger):
                 "log_message": self.log_message,
                 "bitrix24_conn_id": self.bitrix24_conn_id,
                 "answering_task": self.answering_task,
+                "send_until": self.send_until,
             },
         )
 
@@ -64,33 +69,43 @@ class BizprocEventSendTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Send, and report how it went."""
-        from airflow_provider_b24.rest.client import answer_params
-
-        began = time.monotonic()
-        repeated = await self._note_attempt()
-        try:
-            async with shared_portal(self.bitrix24_conn_id) as portal:
-                await portal.call(
-                    "bizproc.event.send",
-                    answer_params(self.event_token, self.return_values, self.log_message),
-                )
-        except Bitrix24Error as error:
-            event = error_event(error) | {"repeated": repeated}
-        else:
-            event = {"status": "delivered"}
-        # The process has its answer already; only the task waits.
-        await settled(began)
-        yield event_of(event)
-
-    async def _note_attempt(self) -> bool:
-        """Note that an attempt begins.
-
-        :return: whether an earlier one began before.
-        """
-        from airflow.sdk.execution_time.xcom import XCom
         from asgiref.sync import sync_to_async
 
-        if await sync_to_async(XCom.get_one)(key=ATTEMPT_KEY, **self.answering_task):
-            return True
-        await sync_to_async(XCom.set)(key=ATTEMPT_KEY, value=True, **self.answering_task)
-        return False
+        began, deferred = time.time(), time.monotonic()
+        notes = AnswerNotes(self.answering_task)
+        note = await sync_to_async(notes.read)()
+        repeated = note is not None and note.outcome == "sending"
+        event: dict[str, Any] = {"status": "delivered"}
+        if self.send_until is not None and began >= self.send_until:
+            event = error_event(
+                TransportError(
+                    "too_late", "Nothing was sent: the time to answer was over.", ambiguous=repeated
+                )
+            )
+        else:
+            sending_since = dt.datetime.fromtimestamp(began, dt.UTC)
+            await sync_to_async(notes.write)("sending", sending_since, self.return_values)
+            try:
+                await self._send()
+            except Bitrix24Error as error:
+                event = error_event(error)
+            except Exception as error:
+                # Airflow cannot give the connection or its tokens now, for example. Its words may hold secrets.
+                why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
+                event = error_event(TransportError("no_connection", why))
+        # The process has its answer already; only the task waits.
+        await settled(deferred)
+        yield event_of(event | {"repeated": repeated, "began": began})
+
+    async def _send(self) -> None:
+        from airflow_provider_b24.rest.client import answer_params
+
+        left = float("inf") if self.send_until is None else self.send_until - time.time()
+        # Only answers of the same deadline travel together.
+        deadline = None if left > _AMPLE_SECONDS else max(left // 10 * 10, 1.0)
+        async with shared_portal(self.bitrix24_conn_id) as portal:
+            await portal.call(
+                "bizproc.event.send",
+                answer_params(self.event_token, self.return_values, self.log_message),
+                deadline=deadline,
+            )

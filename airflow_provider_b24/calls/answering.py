@@ -1,0 +1,358 @@
+"""Sending the answers that are due: claimed by one, told to their runs, 50 a request, repeated until they arrive.
+
+A claim is a lease: when its holder dies, another goes on after it. The run is told before anything is sent, so that a
+``reply`` that begins meanwhile sends nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from airflow_provider_b24._airflow.database import changed_rows, reading, writing
+from airflow_provider_b24.calls import metrics
+from airflow_provider_b24.calls.changes import (
+    REPLY,
+    StoredAnswer,
+    change,
+    describe,
+    give_back,
+    now_utc,
+    settle,
+    tell_run,
+)
+from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
+from airflow_provider_b24.calls.rules import Answered, Owed, next_step
+from airflow_provider_b24.calls.table import OPEN_STATES, call_table
+from airflow_provider_b24.calls.watching import look_at, note_answered
+from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, EventTokenError
+from airflow_provider_b24.robots.answer_mark import AnswerMark
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from airflow_provider_b24._airflow.reply_states import SeenRun
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+_LEASE = dt.timedelta(minutes=3)
+_SECONDS_TO_SEND = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
+_GRACE = dt.timedelta(seconds=5)
+
+
+class AnswerRefusedError(Exception):
+    """A call cannot be answered by hand; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An answer that its claimer alone may send now.
+
+    :param call: the call's row.
+    :param event_token: whom it is for.
+    :param answer: what is sent.
+    """
+
+    call: Any
+    event_token: str = field(repr=False)
+    answer: StoredAnswer
+
+
+@dataclass(slots=True)
+class Sender:
+    """Sends the answers that the dispatcher, or a person, owes.
+
+    :param name: whose leases these are.
+    """
+
+    name: str = field(
+        default_factory=lambda: f"{socket.gethostname()[:30]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    )
+
+    def connections_due(self) -> list[str]:
+        """Name the connections that have answers to send now.
+
+        :raises sqlalchemy.exc.SQLAlchemyError: when the database is away.
+        """
+        query = sa.select(call_table.c.conn_id).where(*_is_due(now_utc())).distinct()
+        with reading() as session:
+            return list(session.scalars(query))
+
+    def send_due(self, conn_id: str) -> int:
+        """Send what is due over one connection, one request's worth.
+
+        :return: how many answers were claimed.
+        :raises sqlalchemy.exc.SQLAlchemyError: when the database is away.
+        """
+        with writing() as session:
+            query = (
+                sa.select(call_table)
+                .where(*_is_due(now_utc()), call_table.c.conn_id == conn_id)
+                .order_by(call_table.c.due_at)
+                .limit(BATCH)
+                .with_for_update(skip_locked=True)
+            )
+            calls = session.execute(query).all()
+            claimed = self._claim(calls, session)
+        self.send(conn_id, claimed)
+        return len(calls)
+
+    def _claim(self, calls: Sequence[Any], session: Session) -> list[Claimed]:
+        runs = look_at([call.id for call in calls], session)
+        return [one for call in calls if (one := self._claim_one(call, runs[call.id], session)) is not None]
+
+    def _claim_one(self, call: Any, run: SeenRun, session: Session) -> Claimed | None:
+        now = now_utc()
+        step = next_step(run, answer_by=call.answer_by, process_ends_at=call.process_ends_at, now=now)
+        if isinstance(step, Answered) and call.answering == "failure-answered":
+            note_answered(call, step, session)
+            return None
+        if call.process_ends_at is not None and now >= call.process_ends_at + _GRACE:
+            settle(
+                call,
+                "too-late",
+                session,
+                reason=_with_error("the process stopped waiting by its own limit", call),
+            )
+            return None
+        if call.leased_until is not None and call.maybe_sent_at is None:
+            # Whoever had claimed it has died, perhaps between sending and writing that down.
+            maybe = {"maybe_sent_at": call.leased_until - _LEASE, "maybe_sent_by": call.answering_by}
+        else:
+            maybe = {}
+        may_have_arrived = bool(maybe) or call.maybe_sent_at is not None
+        is_for_reply_again = call.state == "running" and not isinstance(step, Owed) and not may_have_arrived
+        if is_for_reply_again and call.answering == "failure-answered":
+            give_back(call, session)
+            return None
+        try:
+            token = NewCall.from_payload(call.payload).fields["event_token"]
+            answer = StoredAnswer.read(call.answer)
+        except ValueError as error:
+            self._postpone(call, str(error), session, now)
+            return None
+        if not self._lease(call, session, now, **maybe):
+            return None
+        tell_run(call, session, AnswerMark(call.answering_by, now))
+        return Claimed(_with_values(call, maybe), token, answer)
+
+    def _lease(self, call: Any, session: Session, now: dt.datetime, **values: Any) -> bool:
+        """Take the lease of a call, unless somebody else has it; SQLite locks no rows."""
+        query = sa.update(call_table).where(call_table.c.id == call.id, *_is_open(now))
+        values |= {"leased_by": self.name, "leased_until": now + _LEASE}
+        return bool(changed_rows(session, query.values(**values)))
+
+    def claim_for(self, call_id: str, user: str, answer: StoredAnswer) -> Claimed:
+        """Claim a call for an answer by hand.
+
+        :param user: who answers.
+        :raises AnswerRefusedError: when it cannot be answered now.
+        """
+        with writing() as session:
+            query = sa.select(call_table).where(call_table.c.id == call_id).with_for_update()
+            call = session.execute(query).one_or_none()
+            if call is None:
+                raise AnswerRefusedError(f"There is no call {call_id}. List calls with: airflow-b24 calls")
+            if call.state not in OPEN_STATES:
+                raise AnswerRefusedError(f"Nothing was sent: {_how_it_ended(call)}")
+            now = now_utc()
+            run = look_at([call_id], session)[call_id]
+            step = next_step(run, answer_by=None, process_ends_at=None, now=now)
+            if isinstance(step, Answered):
+                note_answered(call, step, session)
+                refused: str | None = (
+                    "Nothing was sent: the process has been answered by its run's task reply."
+                )
+            else:
+                refused = None
+                token = self._token_of(call)
+                values = {
+                    "answering": "answered-by-hand",
+                    "answering_by": f"hand:{user}"[:250],
+                    "answer": answer.encrypted(),
+                    "due_at": now,
+                    "attempts": 0,
+                }
+                if not self._lease(call, session, now, **values):
+                    raise AnswerRefusedError(
+                        "Nothing was sent: the dispatcher is answering this call in this moment. Look again in a "
+                        "minute."
+                    )
+                tell_run(call, session, AnswerMark(str(values["answering_by"]), now))
+                call = _with_values(call, values)
+        if refused is not None:
+            raise AnswerRefusedError(refused)
+        return Claimed(call, token, answer)
+
+    @staticmethod
+    def _token_of(call: Any) -> str:
+        try:
+            token: str = NewCall.from_payload(call.payload).fields["event_token"]
+        except UnreadablePayloadError as error:
+            raise AnswerRefusedError(f"Nothing was sent: {error}.") from None
+        return token
+
+    def send(self, conn_id: str, claimed: Sequence[Claimed]) -> None:
+        """Send answers that were claimed, and write down how it went."""
+        if not claimed:
+            return
+        outcomes = _send(conn_id, claimed)
+        with writing() as session:
+            for one, outcome in zip(claimed, outcomes, strict=True):
+                self._record(one, outcome, session)
+
+    def _record(self, one: Claimed, outcome: Exception | None, session: Session) -> None:
+        call, now = one.call, now_utc()
+        if outcome is None:
+            reason = call.reason
+            settle(
+                call,
+                call.answering,
+                session,
+                answered_by=call.answering_by,
+                answered_at=now,
+                reason=reason,
+                answer=one.answer,
+            )
+        elif isinstance(outcome, EventTokenError):
+            self._record_refusal(one, outcome, session)
+        else:
+            ambiguous = isinstance(outcome, Bitrix24Error) and outcome.ambiguous
+            self._postpone(call, str(outcome), session, now, maybe_sent=ambiguous)
+
+    def _record_refusal(self, one: Claimed, error: EventTokenError, session: Session) -> None:
+        """Decide what it means that nobody waits: an earlier attempt has arrived, or it was too late."""
+        call = one.call
+        if call.maybe_sent_at is None:
+            settle(
+                call,
+                "too-late",
+                session,
+                reason=_with_error("nobody waits any more", call),
+                last_error=str(error),
+            )
+            return
+        by_reply = call.maybe_sent_by == REPLY
+        settle(
+            call,
+            "answered" if by_reply else call.answering,
+            session,
+            answered_by=call.maybe_sent_by,
+            answered_at=call.maybe_sent_at,
+            reason="an earlier attempt may have arrived, and nobody waits any more: it counts as delivered",
+            answer=None if by_reply else one.answer,
+        )
+
+    def _postpone(
+        self, call: Any, error: str, session: Session, now: dt.datetime, *, maybe_sent: bool = False
+    ) -> None:
+        pause = min(_FIRST_PAUSE * 2 ** min(call.attempts, 10), _LONGEST_PAUSE)
+        values: dict[str, Any] = {
+            "attempts": call.attempts + 1,
+            "due_at": now + dt.timedelta(seconds=pause),
+            "last_error": error,
+            "leased_by": None,
+            "leased_until": None,
+        }
+        if maybe_sent and call.maybe_sent_at is None:
+            values |= {"maybe_sent_at": now, "maybe_sent_by": call.answering_by}
+        change(call, session, **values)
+        metrics.count_repeated()
+        log.warning("%s is not answered yet, trying again in %.0f s: %s", describe(call), pause, error)
+
+
+def _is_open(now: dt.datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    is_free = sa.or_(call_table.c.leased_until.is_(None), call_table.c.leased_until <= now)
+    return (call_table.c.state.in_(OPEN_STATES), is_free)
+
+
+def _is_due(now: dt.datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (*_is_open(now), call_table.c.answering.is_not(None), call_table.c.due_at <= now)
+
+
+def _with_values(call: Any, values: dict[str, Any]) -> Any:
+    """Give a row with other values, as it is in the database now."""
+    return SimpleNamespace(**(dict(call._mapping) | values))
+
+
+def _send(conn_id: str, claimed: Sequence[Claimed]) -> list[Exception | None]:
+    """Send answers.
+
+    :return: for each ``None`` when the portal has taken it, or what went wrong.
+    """
+    from airflow_provider_b24.rest.client import answer_params
+    from airflow_provider_b24.rest.encoding import plain
+
+    outcomes: dict[str, Exception | None] = {}
+    fit: list[tuple[str, dict[str, Any]]] = []
+    for one in claimed:
+        try:
+            params = answer_params(one.event_token, one.answer.values, one.answer.log_message)
+            plain(params)
+            fit.append((one.call.id, params))
+        except ValueError as error:
+            outcomes[one.call.id] = ValueError(
+                f"The answer cannot be sent: {error} Answer with other values: airflow-b24 calls answer."
+            )
+    if fit:
+        outcomes |= _send_portion(conn_id, fit)
+    return [outcomes[one.call.id] for one in claimed]
+
+
+def _send_portion(conn_id: str, portion: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Exception | None]:
+    from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+
+    ids = [call_id for call_id, _ in portion]
+    try:
+        with Bitrix24Hook(conn_id) as hook:
+            replies = hook.get_conn().batch(
+                [("bizproc.event.send", params) for _, params in portion], deadline=_SECONDS_TO_SEND
+            )
+    except Bitrix24Error as error:
+        return dict.fromkeys(ids, error)
+    except Exception as error:
+        # Airflow cannot give the connection, for example. Its words may hold secrets.
+        log.warning("Connection %r cannot be used: %s", conn_id, type(error).__name__)
+        words = (
+            f"The Airflow connection {conn_id!r} cannot be used ({type(error).__name__}): nothing was sent."
+        )
+        return dict.fromkeys(ids, RuntimeError(words))
+    if len(portion) > 1 and all(_is_too_much(reply) for reply in replies):
+        # One of them is too long for the portal, and must not hold up the others.
+        middle = len(portion) // 2
+        return _send_portion(conn_id, portion[:middle]) | _send_portion(conn_id, portion[middle:])
+    return {
+        call_id: reply if isinstance(reply, Exception) else None
+        for call_id, reply in zip(ids, replies, strict=True)
+    }
+
+
+def _is_too_much(reply: object) -> bool:
+    """Tell whether a request as a whole was refused, and none of its calls was done."""
+    return isinstance(reply, BatchError) or (isinstance(reply, Bitrix24Error) and reply.status in (413, 414))
+
+
+def _with_error(reason: str, call: Any) -> str:
+    return reason if call.reason is None else f"{reason}; {call.reason}"
+
+
+def _how_it_ended(call: Any) -> str:
+    if call.state == "not-awaited":
+        return "the process does not wait for an answer."
+    if call.state == "too-late":
+        return f"nobody waits any more: {call.reason}."
+    by = str(call.answered_by)
+    words = {"reply": "by its run's task reply", "dispatcher": "with the on_failure values"}
+    who = words.get(by) or f"by hand, by {by.removeprefix('hand:')}"
+    return f"the process has been answered {who}, at {call.answered_at:%Y-%m-%d %H:%M:%S} UTC."

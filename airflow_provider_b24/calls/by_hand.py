@@ -1,0 +1,88 @@
+"""What a person does about a call: answer it, or have what waits tried again at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from airflow_provider_b24._airflow.database import changed_rows, reading, writing
+from airflow_provider_b24.calls.answering import AnswerRefusedError, Sender
+from airflow_provider_b24.calls.changes import StoredAnswer, now_utc
+from airflow_provider_b24.calls.listing import CallFilter, CallReport, find_call, waits_for_operator
+from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
+from airflow_provider_b24.calls.table import call_table
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.robots.definition import RobotDefinition
+
+
+def answer_by_hand(
+    name: str, values: Mapping[str, Sequence[str]] | None, *, user: str, log_message: str | None = None
+) -> tuple[dict[str, Any], CallReport]:
+    """Answer a call in the place of its DAG run; the run is told.
+
+    :param name: id of the call, or of its run.
+    :param values: key of a return property to what was typed for it, several texts for a multiple one; ``None`` for the
+        robot's ``on_failure`` values.
+    :param user: who answers.
+    :param log_message: text for the process's log.
+    :return: the values, and the call as it is afterwards: open with an error when the portal has not taken them yet.
+        The dispatcher goes on then.
+    :raises AnswerRefusedError: when there is no such call, nobody waits, it was answered before, or values do not fit.
+    """
+    call = find_call(name)
+    if call is None:
+        raise AnswerRefusedError(f"There is no call {name!r}. List calls with: airflow-b24 calls")
+    answer = StoredAnswer(_typed(_definition(call), values), log_message)
+    sender = Sender()
+    sender.send(call.conn_id, [sender.claim_for(call.id, user, answer)])
+    return dict(answer.values), find_call(call.id) or call
+
+
+def retry_now(wanted: CallFilter, names: Sequence[str] = ()) -> int:
+    """Have the dispatcher try at once what waits for something to be mended.
+
+    :param wanted: which calls.
+    :param names: only these, by id of the call or of its run.
+    :return: how many calls are tried again.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be written.
+    """
+    query = sa.update(call_table).where(waits_for_operator(), *wanted.conditions())
+    if names:
+        query = query.where(sa.or_(call_table.c.id.in_(names), call_table.c.run_id.in_(names)))
+    with writing() as session:
+        return changed_rows(session, query.values(due_at=now_utc()))
+
+
+def _definition(call: CallReport) -> RobotDefinition:
+    with reading() as session:
+        definition = RobotsAtHand().find([call.dag_id], session)[call.dag_id].definition
+    if definition is None:
+        raise AnswerRefusedError(
+            f"Airflow does not know the robot DAG {call.dag_id!r}, and so not what its answers may hold. Put its file "
+            "back into the DAG folder, and try again when it is parsed."
+        )
+    return definition
+
+
+def _typed(definition: RobotDefinition, values: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+    """Make values of what was typed.
+
+    :raises AnswerRefusedError: when they do not fit.
+    """
+    if values is None:
+        return definition.answer(definition.on_failure, complete=False)
+    typed: dict[str, Any] = {}
+    try:
+        for key, texts in values.items():
+            prop = definition.return_properties.get(key)
+            if prop is not None and not prop.multiple and len(texts) > 1:
+                raise ValueError(f"return property {key!r} has one value, but {len(texts)} were given")
+            typed[key] = list(texts) if prop is not None and prop.multiple else texts[0]
+            if prop is not None:
+                typed[key] = prop.parse(typed[key])
+        return definition.answer(typed)
+    except ValueError as error:
+        raise AnswerRefusedError(f"Nothing was sent. {error}") from None

@@ -1,0 +1,163 @@
+"""The calls on record, as people and programs read them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_b24._airflow.database import reading
+from airflow_provider_b24.calls.table import OPEN_STATES, CallState, call_table, refusal_table
+
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What is on record of one call. Times are in UTC.
+
+    :param reason: what it waits for, or why it ended like this.
+    :param answer_by: until when its run may answer; ``None`` without limit.
+    :param answered_by: ``reply``, ``dispatcher`` or ``hand:USER``.
+    :param last_error: what went wrong last, and what to do about it.
+    """
+
+    id: str
+    conn_id: str
+    code: str
+    dag_id: str
+    run_id: str
+    process: str
+    document: str
+    state: CallState
+    reason: str | None
+    sent_at: dt.datetime
+    received_at: dt.datetime
+    answer_by: dt.datetime | None
+    answered_at: dt.datetime | None
+    answered_by: str | None
+    last_error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give a JSON-safe form."""
+        return {
+            name: value.isoformat() if isinstance(value, dt.datetime) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFilter:
+    """Which calls; what is not given does not matter.
+
+    :param since: received at this time or later.
+    :param until: received before.
+    :param document: ``crm/CCrmDocumentLead/LEAD_77``, or its last part.
+    """
+
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    states: Collection[str] = ()
+    dag_ids: Collection[str] = ()
+    codes: Collection[str] = ()
+    conn_ids: Collection[str] = ()
+    process: str | None = None
+    document: str | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """Give the conditions of a query."""
+        call = call_table.c
+        given: list[sa.ColumnElement[bool]] = []
+        if self.since is not None:
+            given.append(call.received_at >= self.since)
+        if self.until is not None:
+            given.append(call.received_at < self.until)
+        for column, values in (
+            (call.state, self.states),
+            (call.dag_id, self.dag_ids),
+            (call.code, self.codes),
+            (call.conn_id, self.conn_ids),
+        ):
+            if values:
+                given.append(column.in_(list(values)))
+        if self.process is not None:
+            given.append(call.process == self.process)
+        if self.document is not None:
+            given.append(
+                sa.or_(
+                    call.document == self.document,
+                    call.document.endswith(f"/{self.document}", autoescape=True),
+                )
+            )
+        return given
+
+
+def list_calls(wanted: CallFilter) -> Iterator[CallReport]:
+    """Read calls, the oldest first.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    columns = [call_table.c[name] for name in CallReport.__dataclass_fields__]
+    query = sa.select(*columns).where(*wanted.conditions())
+    query = query.order_by(call_table.c.received_at, call_table.c.id).limit(_AT_ONCE)
+    last: Any = None
+    while True:
+        portion = query
+        if last is not None:
+            later = call_table.c.received_at > last.received_at
+            same = sa.and_(call_table.c.received_at == last.received_at, call_table.c.id > last.id)
+            portion = query.where(sa.or_(later, same))
+        with reading() as session:
+            rows = session.execute(portion).all()
+        yield from (CallReport(**row._mapping) for row in rows)
+        if len(rows) < _AT_ONCE:
+            return
+        last = rows[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Posts to the receiver that were refused, for one connection and reason. Times are in UTC."""
+
+    conn_id: str
+    error: str
+    number: int
+    first_at: dt.datetime
+    last_at: dt.datetime
+    message: str
+
+
+def list_refusals(since: dt.datetime | None = None) -> list[Refusals]:
+    """Read what was refused, the last first.
+
+    :param since: only what happened again since then.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    query = sa.select(refusal_table).order_by(refusal_table.c.last_at.desc())
+    if since is not None:
+        query = query.where(refusal_table.c.last_at >= since)
+    with reading() as session:
+        return [Refusals(**row._mapping) for row in session.execute(query)]
+
+
+def find_call(name: str) -> CallReport | None:
+    """Find a call by its id, or by the id of its run."""
+    columns = [call_table.c[column] for column in CallReport.__dataclass_fields__]
+    query = sa.select(*columns).where(sa.or_(call_table.c.id == name, call_table.c.run_id == name))
+    with reading() as session:
+        row = session.execute(query).first()
+    return None if row is None else CallReport(**row._mapping)
+
+
+def waits_for_operator() -> sa.ColumnElement[bool]:
+    """Tell which calls wait for somebody to mend something: an answer that does not get through, or no DAG."""
+    return sa.and_(
+        call_table.c.state.in_(OPEN_STATES),
+        sa.or_(
+            sa.and_(call_table.c.answering.is_not(None), call_table.c.attempts > 0),
+            sa.and_(call_table.c.state == "received", call_table.c.reason.is_not(None)),
+        ),
+    )

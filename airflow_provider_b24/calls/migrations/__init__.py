@@ -1,0 +1,1 @@
+"""Migrations of the provider's tables, one file for each change under ``versions/``."""

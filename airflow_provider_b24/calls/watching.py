@@ -1,0 +1,159 @@
+"""What becomes of the runs of calls: answered by ``reply``, or the dispatcher's turn."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from airflow_provider_b24._airflow.database import reading, writing
+from airflow_provider_b24._airflow.reply_states import SeenRun, look_at_runs, tasks_in_state
+from airflow_provider_b24.calls.changes import REPLY, StoredAnswer, change, now_utc, owe, settle, tell_run
+from airflow_provider_b24.calls.rules import Answered, Owed, TooLate, Wait, next_step
+from airflow_provider_b24.calls.table import call_table
+from airflow_provider_b24.operators._answer_note import NOTE_KEY
+from airflow_provider_b24.robots.answer_mark import AnswerMark
+from airflow_provider_b24.robots.definition import REPLY_TASK_ID
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 500
+_SECONDS_BETWEEN_REASONS = 10.0
+_COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
+_UNCERTAIN = (
+    "reply had begun to send its answer at {:%Y-%m-%d %H:%M:%S} UTC and was lost: it may have come first"
+)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks at the runs of the calls that wait for an answer."""
+
+    _last_look_at_reasons: float = field(default=float("-inf"), init=False)
+    _last_id: str = field(default="", init=False)
+
+    def watch(self) -> int:
+        """Look at all calls for which something may have happened, and now and then at what the others wait for.
+
+        :return: how many calls were changed.
+        :raises sqlalchemy.exc.SQLAlchemyError: when the database is away.
+        """
+        now = now_utc()
+        # Alike where nothing is to be answered before the limit: then the row says so a little later.
+        noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
+        with reading() as session:
+            seen = _look((), session, noteworthy)
+        if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
+            seen += self._some_others()
+        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen]
+        todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
+        if not todo:
+            return 0
+        with writing() as session:
+            return sum(_take(call, run, step, session) for call, run, step in todo)
+
+    def _some_others(self) -> list[tuple[Any, SeenRun]]:
+        """Look at calls for which nothing has happened, in turns."""
+        with reading() as session:
+            others = _look((call_table.c.id > self._last_id,), session)
+        if len(others) < _AT_ONCE:
+            self._last_id, self._last_look_at_reasons = "", time.monotonic()
+        else:
+            self._last_id = max(call.id for call, _ in others)
+        return others
+
+
+def look_at(ids: Sequence[str], session: Session) -> dict[str, SeenRun]:
+    """Look at the runs of some calls, whatever their state."""
+    found = look_at_runs(
+        call_table,
+        (call_table.c.id,),
+        (call_table.c.id.in_(ids),),
+        task_id=REPLY_TASK_ID,
+        note_key=NOTE_KEY,
+        session=session,
+    )
+    return {call.id: run for call, run in found}
+
+
+def _look(
+    where: Sequence[sa.ColumnElement[bool]],
+    session: Session,
+    noteworthy: sa.ColumnElement[bool] | None = None,
+) -> list[tuple[Any, SeenRun]]:
+    return look_at_runs(
+        call_table,
+        _COLUMNS,
+        (call_table.c.state == "running", call_table.c.answering.is_(None), *where),
+        task_id=REPLY_TASK_ID,
+        note_key=NOTE_KEY,
+        session=session,
+        noteworthy=noteworthy,
+        limit=_AT_ONCE,
+    )
+
+
+def _limits(call: Any) -> dict[str, dt.datetime | None]:
+    return {"answer_by": call.answer_by, "process_ends_at": call.process_ends_at}
+
+
+def _says_more(call: Any, step: Wait) -> bool:
+    return step.reason != call.reason or (step.maybe_sent_at is not None and call.maybe_sent_at is None)
+
+
+def _take(call: Any, run: SeenRun, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
+    if isinstance(step, Answered):
+        return note_answered(call, step, session)
+    if isinstance(step, TooLate):
+        if call.maybe_sent_at is not None:
+            uncertain = _UNCERTAIN.format(call.maybe_sent_at)
+            return settle(call, "too-late", session, reason=f"{step.reason}; {uncertain}")
+        return settle(call, "too-late", session, reason=step.reason)
+    if isinstance(step, Owed):
+        return _owe(call, run, step, session)
+    values: dict[str, Any] = {"reason": step.reason}
+    if step.maybe_sent_at is not None and call.maybe_sent_at is None:
+        values |= {"maybe_sent_at": step.maybe_sent_at, "maybe_sent_by": REPLY}
+        tell_run(call, session, AnswerMark(maybe_sent=True))
+    return change(call, session, **values)
+
+
+def note_answered(call: Any, step: Answered, session: Session) -> bool:
+    """Settle a call that ``reply`` has answered."""
+    note = step.note
+    late = call.process_ends_at is not None and note.at >= call.process_ends_at
+    if late:  # its clock differs: the process had gone on by itself
+        return settle(
+            call, "too-late", session, reason="reply sent its answer after the process had stopped waiting"
+        )
+    return settle(
+        call,
+        "answered",
+        session,
+        answered_by=REPLY,
+        answered_at=note.at,
+        answer=StoredAnswer(note.values or {}),
+    )
+
+
+def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
+    try:
+        answer = StoredAnswer.read(call.answer)
+    except ValueError as error:
+        return change(call, session, last_error=f"the on_failure values are not known: {error}")
+    reason = step.reason
+    if run.run_state == "failed":
+        failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
+        reason = "failed" + (f"; failed tasks: {', '.join(failed)}" if failed else "")
+    maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
+    if maybe_sent_at is not None:
+        reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"
+    return owe(call, session, reason, answer, maybe_sent_at=maybe_sent_at)

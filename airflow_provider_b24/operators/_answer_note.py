@@ -1,0 +1,109 @@
+"""What a task that answers notes about its answer: an XCom, before it sends and when it knows how that went.
+
+A worker or triggerer can die between the portal's acceptance and Airflow's record of it. The next try must know that an
+answer may have arrived: if nobody waits any more, it counts as delivered then. The dispatcher reads the note of a
+robot's ``reply``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+NOTE_KEY = "bitrix24_answer"
+
+Outcome = Literal["due", "sending", "delivered", "refused"]
+_OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNote:
+    """What a task has noted.
+
+    :param outcome: ``due``: the triggerer is about to send; ``sending``: it has begun, and the answer may have arrived;
+        ``delivered``: the portal has taken it; ``refused``: nobody waits for it. There is no note after an attempt
+        that certainly did not arrive.
+    :param at: when the sending began, in UTC.
+    :param values: what was sent.
+    :param error: why not, in words.
+    """
+
+    outcome: Outcome
+    at: dt.datetime
+    values: Mapping[str, Any] | None = None
+    error: str = ""
+
+    def to_xcom(self) -> str:
+        """Write the note as it is stored: JSON text, which no serializer changes."""
+        note = {
+            "outcome": self.outcome,
+            "at": self.at.isoformat(),
+            "values": self.values,
+            "error": self.error,
+        }
+        return json.dumps(note)
+
+    @classmethod
+    def from_xcom(cls, value: Any) -> AnswerNote | None:
+        """Read what :meth:`to_xcom` wrote; ``None`` for anything else."""
+        try:
+            while isinstance(value, str):  # a database may give the text of the text
+                value = json.loads(value)
+            if not isinstance(value, Mapping) or value.get("outcome") not in _OUTCOMES:
+                return None
+            values = value.get("values")
+            return cls(
+                value["outcome"],
+                dt.datetime.fromisoformat(value["at"]),
+                values if isinstance(values, Mapping) else None,
+                str(value.get("error") or ""),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerNotes:
+    """The note of one task instance, read and written from its task or its trigger.
+
+    :param place: ``dag_id``, ``task_id``, ``run_id`` and ``map_index``.
+    """
+
+    place: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, context: Context) -> AnswerNotes:
+        """Give the notes of the running task."""
+        ti = context["ti"]
+        map_index = -1 if ti.map_index is None else ti.map_index
+        return cls({"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index})
+
+    def read(self) -> AnswerNote | None:
+        """Read the note of this try."""
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        return AnswerNote.from_xcom(BaseXCom.get_one(key=NOTE_KEY, **self.place))
+
+    def write(
+        self, outcome: Outcome, at: dt.datetime, values: Mapping[str, Any] | None, error: str = ""
+    ) -> None:
+        """Note something, in place of what was noted before.
+
+        :param at: when the sending began, in UTC.
+        """
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        # Not the configured backend, which may keep XComs where the dispatcher cannot read them.
+        BaseXCom.set(key=NOTE_KEY, value=AnswerNote(outcome, at, values, error).to_xcom(), **self.place)
+
+    def take_back(self) -> None:
+        """Forget the note: nothing can have arrived."""
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        BaseXCom.delete(key=NOTE_KEY, **self.place)
