@@ -15,7 +15,7 @@ from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
-_AMPLE_SECONDS = 120.0
+_SECONDS_TO_SEND = 60.0
 
 
 class BizprocEventSendTrigger(BaseTrigger):
@@ -100,9 +100,9 @@ class BizprocEventSendTrigger(BaseTrigger):
     async def _send(self) -> None:
         from airflow_provider_b24.rest.client import answer_params
 
-        left = float("inf") if self.send_until is None else self.send_until - time.time()
-        # Only answers of the same deadline travel together.
-        deadline = None if left > _AMPLE_SECONDS else max(left // 10 * 10, 1.0)
+        left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
+        # Only answers of the same deadline travel together; and one that a locked process holds up, holds up all.
+        deadline = _SECONDS_TO_SEND if left >= _SECONDS_TO_SEND else max(left // 10 * 10, 1.0)
         async with shared_portal(self.bitrix24_conn_id) as portal:
             await portal.call(
                 "bizproc.event.send",
