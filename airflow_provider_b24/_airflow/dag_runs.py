@@ -5,7 +5,7 @@
 3.0     ``create_dagrun`` does not know ``triggering_user_name``; without it ``DagModel`` has no
         ``allowed_run_types`` (3.2).
 3.0     A param that does not fit is ``airflow.exceptions.ParamValidationError``; a bare ``ValueError`` in 3.2,
-        ``airflow.sdk.exceptions.ParamValidationError`` in 3.4.
+        ``airflow.sdk.exceptions.ParamValidationError`` in 3.4. So it is asked apart.
 ======  =====================================================================================================
 """
 
@@ -159,10 +159,17 @@ def create_run(dag: Any, run_id: str, conf: Mapping[str, Any], session: Session)
     try:
         dag.create_dagrun(**arguments)
         session.flush()
-    except Exception as error:
-        if isinstance(error, ValueError) or type(error).__name__ == "ParamValidationError":
-            raise UnfitConfError(str(error)[:_SHOWN]) from None
+    except Exception:
+        # What Airflow raises then differs by version, and other things raise the same.
+        _check_params(dag, conf)
         raise
+
+
+def _check_params(dag: Any, conf: Mapping[str, Any]) -> None:
+    try:
+        dag.params.deep_merge(conf).validate()
+    except Exception as error:
+        raise UnfitConfError(str(error)[:_SHOWN]) from None
 
 
 def change_conf(
