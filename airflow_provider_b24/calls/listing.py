@@ -152,6 +152,15 @@ def find_call(name: str) -> CallReport | None:
     return None if row is None else CallReport(**row._mapping)
 
 
+def conn_ids_on_record() -> list[str]:
+    """Name the connections that calls have come by.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    with reading() as session:
+        return list(session.scalars(sa.select(call_table.c.conn_id).distinct()))
+
+
 def waits_for_operator() -> sa.ColumnElement[bool]:
     """Tell which calls wait for somebody to mend something: an answer that does not get through, or no DAG."""
     return sa.and_(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_b24._airflow.connections import portal_conn_ids
+from airflow_provider_b24.calls.listing import conn_ids_on_record
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.installations import with_installation
 from airflow_provider_b24.receiver.answers import RefusedError, unavailable
@@ -24,9 +25,10 @@ log = logging.getLogger(__name__)
 _CONN_ID = re.compile(r"[\w#!():./\\-]{1,250}")
 """What Airflow accepts as the id of a connection."""
 _SECONDS_KEPT = 60.0
-_SECONDS_BETWEEN = 1.0
+_SECONDS_BETWEEN = 0.25
 _SECONDS_TO_LOOK_UP = 10.0
-_MOST_KEPT = 1000
+_MOST_UNKNOWN = 1000
+_MOST_ASKING_FOR_UNKNOWN = 50
 _THREADS = 4
 
 
@@ -81,7 +83,7 @@ def _is_anywhere(conn_id: str) -> bool:
     return any(backend.get_connection(conn_id=conn_id) is not None for backend in ensure_secrets_loaded())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
     portal: PortalConnection | None
     looked_at: float
@@ -92,7 +94,7 @@ class Portals:
 
     What is kept also serves while the database is away.
 
-    :param seconds_kept: how long a connection is believed to be as it was.
+    :param seconds_kept: after how long a connection is looked up anew, while calls go on by what is known.
     :param seconds_between: how long one is not looked up again, not even for a caller it does not know.
     """
 
@@ -101,8 +103,12 @@ class Portals:
     ) -> None:
         self._seconds_kept = seconds_kept
         self._seconds_between = seconds_between
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._known: dict[str, _Kept] = {}
+        # Apart, and few: strangers can invent names without end.
+        self._unknown: OrderedDict[str, _Kept] = OrderedDict()
+        self._asking_for_unknown = 0
         self._locks: dict[str, asyncio.Lock] = {}
+        self._renewals: set[asyncio.Task[_Kept]] = set()
         self._threads = ThreadPoolExecutor(_THREADS, "bitrix24-receiver-connections")
 
     async def authenticated(self, conn_id: str, auth: Any) -> PortalConnection:
@@ -112,15 +118,16 @@ class Portals:
         anew a moment ago.
 
         :param auth: the call's ``auth`` fields.
-        :raises RefusedError: 403 when it does not, 404 when there is no such connection, 503 when the database cannot
-            say and nothing is known.
+        :raises RefusedError: 403 when it does not, 404 when there is no such connection, 429 when too many ask for
+            connections that are not known, 503 when the database cannot say and nothing is known.
         """
         asked_at = time.monotonic()
-        kept = self._kept.get(conn_id)
-        if kept is None or asked_at - kept.looked_at > self._seconds_kept:
-            kept = await self._look_up(conn_id, asked_at)
-        if kept.portal is None or not is_genuine(kept.portal, auth):
-            kept = await self._look_up(conn_id, asked_at)
+        kept = self._known.get(conn_id)
+        if kept is not None and kept.portal is not None and is_genuine(kept.portal, auth):
+            if asked_at - kept.looked_at > self._seconds_kept:
+                self._renew(conn_id, asked_at)
+            return kept.portal
+        kept = await self._look_up(conn_id, asked_at)
         if kept.portal is None:
             raise RefusedError(404, "unknown_connection", "There is no such connection.")
         authenticate(kept.portal, auth)
@@ -128,29 +135,44 @@ class Portals:
 
     def forget(self, conn_id: str) -> None:
         """Look a connection up again at the next call, because it has changed."""
-        self._kept.pop(conn_id, None)
+        self._known.pop(conn_id, None)
+        self._unknown.pop(conn_id, None)
 
     async def learn(self) -> None:
-        """Look up the connections in the database that are portals, before anybody asks for them."""
+        """Look up the connections that may be portals, before anybody asks for them.
+
+        These are the ones in the database, and those that calls have come by before.
+        """
         loop = asyncio.get_running_loop()
-        try:
-            conn_ids = await loop.run_in_executor(self._threads, portal_conn_ids)
-        except Exception as error:
-            log.warning("Cannot look up the connections to Bitrix24: %s", type(error).__name__)
-            return
-        for conn_id in conn_ids:
-            with suppress(RefusedError):
-                await self._look_up(conn_id, time.monotonic())
+        for names in (portal_conn_ids, conn_ids_on_record):
+            try:
+                conn_ids = await loop.run_in_executor(self._threads, names)
+            except Exception as error:
+                log.warning("Cannot look up the connections to Bitrix24: %s", type(error).__name__)
+                continue
+            for conn_id in conn_ids:
+                with suppress(RefusedError):
+                    await self._look_up(conn_id, time.monotonic())
+
+    def _renew(self, conn_id: str, asked_at: float) -> None:
+        if conn_id not in self._locks:
+            task = asyncio.get_running_loop().create_task(self._look_up(conn_id, asked_at))
+            self._renewals.add(task)
+            task.add_done_callback(self._renewals.discard)
 
     async def _look_up(self, conn_id: str, asked_at: float) -> _Kept:
         """Look a connection up, unless somebody has since it was asked for; one at a time, and not too often."""
         if not _CONN_ID.fullmatch(conn_id) or ".." in conn_id:
             # Anybody can name anything here, and secrets backends make paths of it.
             return _Kept(None, asked_at)
+        is_known = conn_id in self._known
+        if not is_known and self._asking_for_unknown >= _MOST_ASKING_FOR_UNKNOWN:
+            raise RefusedError(429, "too_many", "Too many connections are asked for that are not known.")
+        self._asking_for_unknown += not is_known
         lock = self._locks.setdefault(conn_id, asyncio.Lock())
         try:
             async with lock:
-                kept = self._kept.get(conn_id)
+                kept = self._known.get(conn_id) or self._unknown.get(conn_id)
                 if kept is not None:
                     if kept.looked_at > asked_at:
                         return kept
@@ -159,6 +181,7 @@ class Portals:
                         await asyncio.sleep(pause)
                 return await self._look_up_now(conn_id, kept)
         finally:
+            self._asking_for_unknown -= not is_known
             if not lock.locked():
                 self._locks.pop(conn_id, None)
 
@@ -166,17 +189,19 @@ class Portals:
         looked_at = time.monotonic()
         work = asyncio.get_running_loop().run_in_executor(self._threads, find_portal, conn_id)
         try:
-            portal = await asyncio.wait_for(work, _SECONDS_TO_LOOK_UP)
+            found = _Kept(await asyncio.wait_for(work, _SECONDS_TO_LOOK_UP), looked_at)
         except Exception as error:
             log.warning("The connection %r cannot be looked up: %s", conn_id, type(error).__name__)
             if kept is None or kept.portal is None:
                 raise unavailable() from None
             return kept
-        found = _Kept(portal, looked_at)
-        self._kept[conn_id] = found
-        self._kept.move_to_end(conn_id)
-        while len(self._kept) > _MOST_KEPT:
-            self._kept.popitem(last=False)
+        self.forget(conn_id)
+        if found.portal is not None:
+            self._known[conn_id] = found
+        else:
+            self._unknown[conn_id] = found
+            if len(self._unknown) > _MOST_UNKNOWN:
+                self._unknown.popitem(last=False)
         return found
 
 
