@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24._airflow.dag_runs import DagStatus, ParsedDag, dag_statuses, parsed_dag
 from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.installations import with_installation
 from airflow_provider_b24.robots.definition import RobotDefinition, definition_of
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ class RobotsAtHand:
         return {dag_id: self._find(dag_id, status, session) for dag_id, status in statuses.items()}
 
     def connection(self, conn_id: str) -> PortalConnection:
-        """Look a connection up.
+        """Look a connection up, with what is known of its installation.
 
         :raises Exception: of whatever kind, when there is none that can be used.
         """
         kept = self._connections.get(conn_id)
         if kept is not None and time.monotonic() - kept[0] < _SECONDS_KEPT:
             return kept[1]
-        connection = PortalConnection.load(conn_id)
+        connection = with_installation(PortalConnection.load(conn_id))
         self._connections[conn_id] = (time.monotonic(), connection)
         return connection
 

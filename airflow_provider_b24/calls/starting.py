@@ -76,9 +76,12 @@ class Starter:
     def _connection(self, conn_id: str) -> PortalConnection | str:
         """Look a connection up before the transaction begins: a secrets backend may be slow."""
         try:
-            return self.robots.connection(conn_id)
+            connection = self.robots.connection(conn_id)
         except Exception as error:
             return f"the Airflow connection {conn_id!r} cannot be used ({type(error).__name__})"
+        if connection.uninstalled:
+            return f"the application of the Airflow connection {conn_id!r} was uninstalled from its portal"
+        return connection
 
     def _start_alone(self, call: Any, connections: Mapping[str, PortalConnection | str]) -> None:
         try:
