@@ -155,7 +155,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 
 
 def _announce(portal: SandboxPortal) -> None:
-    from airflow_provider_b24.sandbox_connection import as_environment, oauth_connection
+    from airflow_provider_b24.testing.sandbox_connection import as_environment, oauth_connection
 
     ((name, value),) = as_environment(oauth_connection(portal)).items()
     steps = '{"steps": [{"type": "call_robot", "code": "score_lead", "properties": {"budget": 60000}}]}'

@@ -13,9 +13,9 @@ from typing import Any
 
 import requests
 
-from airflow_provider_b24._process_tree import ProcessTree
 from airflow_provider_b24.demo import example_dags
-from airflow_provider_b24.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.process_tree import ProcessTree
 
 CONN_ID, DAG_ID = "bitrix24_default", "score_lead"
 APPLICATION_TOKEN, MEMBER_ID = "application-token-0123456789", "member-0123456789"

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from airflow_provider_b24.demo import example_dags
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import SandboxPortal
-from airflow_provider_b24.sandbox_connection import oauth_connection
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
 
 @contextmanager

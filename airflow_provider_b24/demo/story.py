@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.airflow_api import AirflowApiError
 from airflow_provider_b24.demo.appraiser import Appraiser
 from airflow_provider_b24.demo.timeline import Timeline, unix_time
-from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError
+from airflow_provider_b24.testing.airflow_api import AirflowApiError
+from airflow_provider_b24.testing.local_airflow import LocalAirflow, LocalAirflowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +111,7 @@ class Demo:
         return 0
 
     def _tell(self, portal: SandboxPortal, worker: Appraiser, airflow: LocalAirflow) -> None:
-        from airflow_provider_b24.sandbox_connection import oauth_connection
+        from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
         airflow.add_connection(CONN_ID, oauth_connection(portal))
         with self.timeline.step("Registering the robots of the example DAGs in the portal"):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from airflow_provider_b24.demo import story
 from airflow_provider_b24.demo.story import Demo
-from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError
+from airflow_provider_b24.testing.local_airflow import LocalAirflow, LocalAirflowError
 
 
 class Stage:

@@ -7,7 +7,13 @@ import sys
 import pytest
 import requests
 
-from airflow_provider_b24._liveness import LOOK_SECONDS, PARTS, SECONDS_TO_RECOVER, SECONDS_TO_START, Liveness
+from airflow_provider_b24.testing.liveness import (
+    LOOK_SECONDS,
+    PARTS,
+    SECONDS_TO_RECOVER,
+    SECONDS_TO_START,
+    Liveness,
+)
 
 
 class Airflow:

@@ -14,7 +14,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_b24.airflow_api import AirflowApiError
+from airflow_provider_b24.testing.airflow_api import AirflowApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

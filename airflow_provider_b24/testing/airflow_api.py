@@ -34,7 +34,7 @@ class AirflowApi:
 
     :param url: Airflow's address, `http://127.0.0.1:8080`. The server must give tokens without a password
         (`[core] simple_auth_manager_all_admins`), as
-        :class:`~airflow_provider_b24.local_airflow.LocalAirflow` does.
+        :class:`~airflow_provider_b24.testing.local_airflow.LocalAirflow` does.
     """
 
     def __init__(self, url: str) -> None:

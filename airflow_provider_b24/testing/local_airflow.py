@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_b24.airflow_api import AirflowApi, AirflowApiError, wait_until
+from airflow_provider_b24.testing.airflow_api import AirflowApi, AirflowApiError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from airflow_provider_b24._liveness import Liveness
-    from airflow_provider_b24._process_tree import ProcessTree
+    from airflow_provider_b24.testing.liveness import Liveness
+    from airflow_provider_b24.testing.process_tree import ProcessTree
 
 _DEFINES_A_DAG = re.compile(rb"^\s*@\w*dag\b|\bDAG\(", re.MULTILINE)
 _TITLES = {
@@ -107,7 +107,7 @@ class LocalAirflow(AirflowApi):
             "API__WORKERS": "1",
             "API_AUTH__JWT_SECRET": self._secret("jwt_secret", 64),
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
-            "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "airflow_provider_b24._sqlite_patience.CONNECT_ARGS",
+            "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "airflow_provider_b24.testing.sqlite_patience.CONNECT_ARGS",
             "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
             # Look for changed files often, but parse the unchanged ones once: the processors have other work.
@@ -163,7 +163,7 @@ class LocalAirflow(AirflowApi):
 
         :raises LocalAirflowError: when it ends, takes too long, or a DAG file cannot be imported.
         """
-        from airflow_provider_b24._process_tree import ProcessTree
+        from airflow_provider_b24.testing.process_tree import ProcessTree
 
         command = [sys.executable, "-m", "airflow", "standalone"]
         self._tree = ProcessTree(command, env=self.env, output=self.output, cwd=self.home)
@@ -173,7 +173,7 @@ class LocalAirflow(AirflowApi):
         if not wait_until(self._has_parsed, max(0, deadline - time.monotonic())):
             self._fail(f"Airflow did not parse the DAG files within {self.start_timeout:g} s")
         if self.revive:
-            from airflow_provider_b24._liveness import Liveness
+            from airflow_provider_b24.testing.liveness import Liveness
 
             self._liveness = Liveness(self)
             self._liveness.start()
@@ -203,7 +203,7 @@ class LocalAirflow(AirflowApi):
         self._running_tree().start([sys.executable, "-m", "airflow", part])
 
     def describe(self, dag_id: str, run_id: str, lines: int = 30) -> str:
-        """Tell the state of a run as :class:`~airflow_provider_b24.airflow_api.AirflowApi` does, and of Airflow."""
+        """Tell the state of a run as :meth:`AirflowApi.describe` does, and the state of Airflow."""
         running = self.processes()
         missing = [part for part in _TITLES if part != "worker" and not running[part]]
         parts = [f"NOT RUNNING: {', '.join(missing)}"] if missing else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError, dag_files, free_ports
+from airflow_provider_b24.testing.local_airflow import LocalAirflow, LocalAirflowError, dag_files, free_ports
 
 
 @pytest.fixture
