@@ -168,20 +168,13 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 
 
 def _demo(chosen: argparse.Namespace) -> int:
-    import signal
-
     from airflow_provider_b24 import demo
 
-    # It ends with Ctrl-C, also where SIGINT is ignored: in what a shell starts in the background.
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return demo.run(keep=chosen.keep)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    return demo.run(keep=chosen.keep)
 
 
 def _announce(portal: SandboxPortal) -> None:
-    from airflow_provider_b24.sandbox_connection import as_environment, oauth_connection
+    from airflow_provider_b24.testing.sandbox_connection import as_environment, oauth_connection
 
     ((name, value),) = as_environment(oauth_connection(portal)).items()
     steps = '{"steps": [{"type": "call_robot", "code": "score_lead", "properties": {"budget": 60000}}]}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
+CALLERS = 16
 TIMEOUT_SECONDS = 90.0
 
 
@@ -49,7 +51,7 @@ class Callers:
         self._host, self._path, self._fields = parts.netloc, parts.path, fields
         self._own = threading.local()
 
-    def at_rate(self, rate: float, tokens: Iterable[str], show: Callable[[int], None]) -> list[Outcome]:
+    def at_rate(self, rate: float, tokens: Iterable[str]) -> list[Outcome]:
         """Post so many calls a second, whether the earlier ones are answered or not."""
         with ThreadPoolExecutor(200) as pool:
             began, posted = time.perf_counter(), []
@@ -57,11 +59,15 @@ class Callers:
                 due = began + number / rate
                 time.sleep(max(0.0, due - time.perf_counter()))
                 posted.append(pool.submit(self._post, token, due))
-                show(number + 1)
             return [one.result() for one in posted]
 
-    def at_once(self, callers: int, tokens: Iterable[str], show: Callable[[int], None]) -> list[Outcome]:
-        """Let so many callers post one call after the other."""
+    def at_once(
+        self, callers: int, tokens: Iterable[str], show: Callable[[int], None] = lambda _: None
+    ) -> list[Outcome]:
+        """Let so many callers post one call after the other.
+
+        :param show: is told how many calls are done.
+        """
         waiting: Iterator[str] = iter(tokens)
         lock, outcomes = threading.Lock(), list[Outcome]()
 
@@ -99,6 +105,12 @@ class Callers:
             return Outcome(token, 0, None, spooled=False, seconds=time.perf_counter() - due)
         run_id, spooled = said.get("run_id"), said.get("spooled", False)
         return Outcome(token, response.status, run_id, spooled, time.perf_counter() - due)
+
+
+def tokens(series: str, count: int | None = None) -> Iterator[str]:
+    """Make event tokens of calls that differ; without a count they have no end."""
+    numbers = itertools.count() if count is None else range(count)
+    return (f"67e3db8e581121.{series}{number:06}|A1_2_3|{number}.signature" for number in numbers)
 
 
 def statuses(outcomes: Iterable[Outcome]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from airflow_provider_b24.local_airflow import free_ports
+from airflow_provider_b24.testing.local_airflow import free_ports
 
 SUPERUSER = "airflow"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import requests
 
-from airflow_provider_b24._process_tree import ProcessTree
 from airflow_provider_b24.demo import example_dags
-from airflow_provider_b24.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.process_tree import ProcessTree
 
 CONN_ID, DAG_ID = "bitrix24_default", "score_lead"
 APPLICATION_TOKEN, MEMBER_ID = "application-token-0123456789", "member-0123456789"
@@ -43,16 +43,18 @@ class ReceiverHost:
     """A running API server.
 
     :param url: address of the receiver.
-    :param database: address of Airflow's metadata database.
     :param tree: its processes.
     """
 
-    def __init__(self, url: str, database: str, tree: ProcessTree) -> None:
-        self.url, self.database, self._tree = url, database, tree
+    def __init__(self, url: str, tree: ProcessTree) -> None:
+        self.url, self._tree = url, tree
 
     @property
     def robot_url(self) -> str:
         return f"{self.url}/{CONN_ID}/robots/{DAG_ID}"
+
+    def runs(self) -> bool:
+        return self._tree.exit_code() is None
 
     def health(self) -> dict[str, Any]:
         health: dict[str, Any] = requests.get(f"{self.url}/health", timeout=30).json()
@@ -78,18 +80,14 @@ def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverH
             "AIRFLOW__API__WORKERS": str(workers),
         },
     )
-    python = [sys.executable, "-m", "airflow"]
     extra = f'{{"application_token": "{APPLICATION_TOKEN}", "member_id": "{MEMBER_ID}"}}'
     connection = ["--conn-type", "bitrix24", "--conn-host", "example.bitrix24.com"]
     connection += ["--conn-login", "1", "--conn-password", "webhook-code", "--conn-extra", extra]
-    for command in (
-        ["db", "migrate"],
-        ["connections", "add", CONN_ID, *connection],
-        ["dags", "reserialize"],
-    ):
-        subprocess.run([*python, *command], env=airflow.env, check=True, capture_output=True, timeout=300)
-    tree = ProcessTree([*python, "api-server"], env=airflow.env, output=home / "api-server.log", cwd=home)
-    host = ReceiverHost(f"{airflow.url}/bitrix24", database, tree)
+    _run(airflow, ["db", "migrate"])
+    _run(airflow, ["connections", "add", CONN_ID, *connection], ["dags", "reserialize"])
+    command = [sys.executable, "-m", "airflow", "api-server"]
+    tree = ProcessTree(command, env=airflow.env, output=home / "api-server.log", cwd=home)
+    host = ReceiverHost(f"{airflow.url}/bitrix24", tree)
     try:
         _wait_until_it_answers(host, home)
         yield host
@@ -97,9 +95,20 @@ def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverH
         tree.stop()
 
 
+def _run(airflow: LocalAirflow, *commands: list[str]) -> None:
+    """Run commands of Airflow at the same time, most of which is their start."""
+    running = [
+        subprocess.Popen([sys.executable, "-m", "airflow", *command], env=airflow.env, stdout=sys.stderr)
+        for command in commands
+    ]
+    for command, process in zip(commands, running, strict=True):
+        if process.wait() != 0:
+            raise RuntimeError(f"airflow {command[0]} {command[1]} failed")
+
+
 def _wait_until_it_answers(host: ReceiverHost, home: Path) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and host.runs():
         try:
             if host.health()["status"] == "healthy":
                 return

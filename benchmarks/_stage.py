@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_provider_b24.demo import example_dags
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import SandboxPortal
-from airflow_provider_b24.sandbox_connection import oauth_connection
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
 
 @contextmanager
@@ -20,12 +20,3 @@ def stage() -> Iterator[tuple[SandboxPortal, LocalAirflow]]:
         command = [sys.executable, "-m", "airflow_provider_b24.cli", "robots", "apply", "--yes"]
         subprocess.run(command, env=airflow.env, check=True, capture_output=True)
         yield portal, airflow
-
-
-def summary(seconds: Sequence[float]) -> str:
-    ordered = sorted(seconds)
-    median, p99 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return (
-        f"n {len(ordered)}   median {median * 1000:8.1f} ms   p99 {p99 * 1000:8.1f} ms   "
-        f"slowest {ordered[-1] * 1000:8.1f} ms"
-    )

@@ -1,6 +1,6 @@
 """How much of a portal's request limit is used when many processes wait for their answers.
 
-    python benchmarks/answers_under_the_limit.py [--answers 4000]
+    python benchmarks/answers_under_the_limit.py [--small] [--answers 4000] [--moved 10000]
 
 First this provider alone with 10,000 answers on a clock that moves when it sleeps, then all contenders in real time
 with fewer, each against a fresh portal with a standard tariff. 100 % is what the bucket allows: 50 requests at once,
@@ -9,7 +9,6 @@ then 2 per second.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -18,12 +17,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from _options import Size, parser
+from _table import Table, progress
+
 from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, OAuthApp, Reply, Tokens, Webhook
 from airflow_provider_b24.rest.tokens import MemoryTokenStore
 from airflow_provider_b24.sandbox import CallRobot, Clock, SandboxPortal
 
 METHOD = "bizproc.event.send"
 Answers = list[dict[str, Any]]
+Contender = Callable[[SandboxPortal, Answers], None]
 
 
 def waiting_answers(portal: SandboxPortal, count: int) -> Answers:
@@ -87,53 +90,42 @@ def one_by_one(portal: SandboxPortal, answers: Answers) -> None:
             time.sleep(1)
 
 
+OURS = (this_provider, this_provider_async)
+"""The others may give up in any way."""
+
+
 def allowed_rate(count: int) -> float:
     """Answers per second that a portal allows when so many are sent in full batches."""
     return count / max(0.5, (-(-count // 50) - 50) / 2)
 
 
 def measure(
-    name: str,
-    run: Callable[[SandboxPortal, Answers], None],
-    count: int,
-    allowed: float,
-    *,
-    https: bool = False,
+    table: Table, name: str, run: Contender, count: int, allowed: float, *, https: bool = False
 ) -> None:
     with SandboxPortal(https=https) as portal:
         answers = waiting_answers(portal, count)
         before = len(portal.requests)
         began = time.monotonic()
-        failure = ""
         try:
             run(portal, answers)
-        except Exception as error:  # a contender may give up in any way
-            failure = type(error).__name__
-        report(name, portal, before, time.monotonic() - began, count, allowed, failure)
+        except Exception as error:
+            if run in OURS:
+                raise
+            progress(f"{name} gave up: {type(error).__name__}")
+        report(table, name, portal, before, time.monotonic() - began, allowed)
 
 
 def report(
-    name: str,
-    portal: SandboxPortal,
-    before: int,
-    seconds: float,
-    count: int,
-    allowed: float,
-    failure: str = "",
+    table: Table, name: str, portal: SandboxPortal, before: int, seconds: float, allowed: float
 ) -> None:
     delivered = len(portal.answers)
     requests = portal.requests[before:]
     refused = sum(request.status == 503 for request in requests)
     rate = delivered / seconds
-    used = f"gave up: {failure}" if failure else f"{rate / allowed:6.1%} of the limit"
-    print(
-        f"{name:30} {delivered:6}/{count:<6} {len(requests):5} requests {refused:4} x 503 {seconds:7.1f} s "
-        f"{rate:7.1f} answers/s   {used}",
-        flush=True,
-    )
+    table.row(name, delivered, len(requests), refused, seconds, rate, f"{rate / allowed:.1%}")
 
 
-def moved_clock(count: int) -> None:
+def moved_clock(table: Table, count: int) -> None:
     clock = Clock(frozen=True)
     with SandboxPortal(clock=clock) as portal:
         answers = waiting_answers(portal, count)
@@ -142,24 +134,27 @@ def moved_clock(count: int) -> None:
         with Bitrix24Client(webhook, clock=clock.now, sleep=clock.advance) as client:
             outcomes = client.batch([(METHOD, answer) for answer in answers])
         assert all(isinstance(outcome, Reply) for outcome in outcomes)
-        report("this provider, moved clock", portal, before, clock.now() - began, count, allowed_rate(count))
+        report(table, "this provider, moved clock", portal, before, clock.now() - began, allowed_rate(count))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", type=int, default=4000, help="for the contenders in real time")
-    parser.add_argument("--moved", type=int, default=10_000, help="for this provider on a moved clock")
-    options = parser.parse_args()
-    if options.moved:
-        moved_clock(options.moved)
+    sizes = parser(
+        __doc__,
+        answers=Size(4000, 100, "for the contenders in real time"),
+        moved=Size(10_000, 3000, "for this provider on a moved clock"),
+        single=Size(80, 10, "for one request per answer"),
+    )
+    options = sizes.parse_args()
     # fast_bitrix24 leaves tasks behind whose errors asyncio would print.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    table = Table("", "answers", "requests", "503", "s", "answers/s", "of the limit")
+    moved_clock(table, options.moved)
     count, allowed = options.answers, allowed_rate(options.answers)
-    measure("this provider", this_provider, count, allowed)
-    measure("this provider, async", this_provider_async, count, allowed)
-    measure("fast_bitrix24 call", fast_bitrix24_call, count, allowed)
-    measure("b24pysdk call_batches", b24pysdk_batches, count, allowed, https=True)
-    measure("one requests.post per answer", one_by_one, min(80, count), allowed)
+    measure(table, "this provider", this_provider, count, allowed)
+    measure(table, "this provider, async", this_provider_async, count, allowed)
+    measure(table, "fast_bitrix24 call", fast_bitrix24_call, count, allowed)
+    measure(table, "b24pysdk call_batches", b24pysdk_batches, count, allowed, https=True)
+    measure(table, "one requests.post per answer", one_by_one, options.single, allowed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Processor time of one call in the calling process, against bare `requests` and against b24pysdk.
 
-    python benchmarks/cost_of_a_call.py [--calls 400]
+    python benchmarks/cost_of_a_call.py [--small] [--calls 400] [--rounds 5]
 
 The portal runs in a process of its own. b24pysdk speaks HTTPS only, so the comparison is made with and without it. The
 contenders take turns, and the best of the rounds counts, so that a busy machine disturbs all of them alike.
@@ -8,14 +8,15 @@ contenders take turns, and the best of the rounds counts, so that a busy machine
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import time
 from collections.abc import Callable
 
 import requests
+from _options import Size, parser
 from _portal_process import PortalProcess, portal_process
+from _table import Table
 
 from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Webhook
 
@@ -25,7 +26,6 @@ PARAMS = {
     "RETURN_VALUES": {"score": 0.75, "verdict": "good", "tags": ["a", "b", "c"], "checked": "Y"},
     "LOG_MESSAGE": "scored",
 }
-ROUNDS = 5
 
 
 class FreeClock:
@@ -95,22 +95,23 @@ def contenders(portal: PortalProcess) -> dict[str, Callable[[int], float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=400, help="calls per contender and round")
-    count: int = parser.parse_args().calls
+    sizes = parser(
+        __doc__,
+        calls=Size(400, 20, "calls per contender and round"),
+        rounds=Size(5, 1, "the best of them counts"),
+    )
+    options = sizes.parse_args()
+    table = Table("", "cpu us/call", "of requests.post")
     for https in (False, True):
         with portal_process(https=https) as portal:
             found = contenders(portal)
             best = dict.fromkeys(found, float("inf"))
-            for _ in range(ROUNDS):
+            for _ in range(options.rounds):
                 for name, run in found.items():
-                    best[name] = min(best[name], run(count) / count)
-        print("HTTPS" if https else "HTTP")
-        base = best["requests.post"]
+                    best[name] = min(best[name], run(options.calls) / options.calls)
         for name, seconds in best.items():
-            print(
-                f"  {name:26} {seconds * 1e6:8.0f} us of processor time   {seconds / base:6.2f} of requests.post"
-            )
+            what = f"{name}, {'HTTPS' if https else 'HTTP'}"
+            table.row(what, seconds * 1e6, seconds / best["requests.post"])
 
 
 if __name__ == "__main__":

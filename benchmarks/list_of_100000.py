@@ -1,6 +1,6 @@
 """Requests and memory it takes to read a long list, against fast_bitrix24's and b24pysdk's ways.
 
-    python benchmarks/list_of_100000.py [--records 100000]
+    python benchmarks/list_of_100000.py [--small] [--records 100000]
 
 Each contender is a process of its own and looks at each record once. Memory is what the process grew by while it read,
 at its peak.
@@ -8,11 +8,12 @@ at its peak.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 
+from _options import Size, parser
 from _portal_process import PortalProcess, portal_process
+from _table import Table, progress
 
 PROGRAM = """
 import resource, sys, time
@@ -58,7 +59,8 @@ client.call_method("profile")
 }
 
 
-def measure(name: str, portal: PortalProcess, records: int) -> None:
+def measure(table: Table, name: str, portal: PortalProcess) -> int:
+    """Let one of them read the list, and give how many records it has looked at."""
     setup, expression = CONTENDERS[name]
     before = portal.requests()
     program = PROGRAM.format(setup=setup.replace("CA_FILE", repr(portal.ca_file)), records=expression)
@@ -69,24 +71,21 @@ def measure(name: str, portal: PortalProcess, records: int) -> None:
         check=False,
     )
     if done.returncode:
-        print(f"{name:26} failed: {done.stderr.strip().splitlines()[-1]}")
-        return
-    count, megabytes, seconds, processor = map(float, done.stdout.split())
-    print(
-        f"{name:26} {count:8.0f}/{records} records   {portal.requests() - before - 1:4} requests   "
-        f"{megabytes:7.1f} MB   {seconds:6.1f} s   {processor:6.2f} s of processor time",
-        flush=True,
-    )
+        progress(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+        return 0
+    count, *figures = map(float, done.stdout.split())
+    table.row(name, int(count), portal.requests() - before - 1, *figures)
+    return int(count)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=100_000)
-    records: int = parser.parse_args().records
+def main() -> int:
+    sizes = parser(__doc__, records=Size(100_000, 3000, "in the list"))
+    records: int = sizes.parse_args().records
+    table = Table("", "records", "requests", "MB", "s", "cpu s")
     with portal_process(https=True, records=records) as portal:
-        for name in CONTENDERS:
-            measure(name, portal, records)
+        read = {name: measure(table, name, portal) for name in CONTENDERS}
+    return 0 if read["this provider"] == records else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

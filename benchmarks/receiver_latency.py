@@ -1,9 +1,9 @@
-"""How long Bitrix24 waits for the receiver's answer to a robot's call.
+"""How long Bitrix24 waits for the receiver's answer to a robot's call, while Airflow works on the calls before.
 
-    python benchmarks/receiver_latency.py
+    python benchmarks/receiver_latency.py [--small] [--calls 200] [--pause 0.25]
 
-A real Airflow on SQLite. First with the DAG paused, so that nothing else happens on the machine; then while Airflow
-works on the runs that the calls start.
+A real Airflow on SQLite: first a call now and then, whose runs it works on meanwhile; then, with the DAG paused, one
+call after the other, while nothing else happens on the machine.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from typing import Any
 
 import requests
-from _stage import stage, summary
+from _options import Size, parser
+from _stage import stage
+from _table import LATENCY, Table, latency
 
 from airflow_provider_b24.sandbox import CallRobot
 
-CALLS = 200
-PAUSE_SECONDS = 0.25
-"""Between two calls while Airflow works: a busy portal, not a flood."""
+STEPS = (CallRobot("score_lead", {"budget": 1000}),)
 
 
 def post_again(call: Any, number: int, series: str) -> float:
@@ -35,20 +35,26 @@ def post_again(call: Any, number: int, series: str) -> float:
 
 
 def main() -> None:
+    sizes = parser(
+        __doc__,
+        calls=Size(200, 10, "calls of each series"),
+        pause=Size(0.25, 0.25, "seconds between two calls while Airflow works: a busy portal, not a flood"),
+    )
+    options = sizes.parse_args()
     with stage() as (portal, airflow):
-        airflow.request("PATCH", "dags/score_lead", {"is_paused": True})
-        portal.start_process([CallRobot("score_lead", {"budget": 1000})])
-        call = portal.wait_for_call(30)
-        quiet = [post_again(call, number, "quiet") for number in range(CALLS)]
-        print(f"DAG paused, one call after the other:  {summary(quiet)}")
-    with stage() as (portal, airflow):
-        portal.start_process([CallRobot("score_lead", {"budget": 1000})])
-        call = portal.wait_for_call(30)
+        portal.start_process(STEPS).wait(600)  # the first one warms everything
+        call = portal.wait_for_call(60)
+        table = Table("", *LATENCY)
         busy = []
-        for number in range(CALLS):
+        for number in range(options.calls):
             busy.append(post_again(call, number, "busy"))
-            time.sleep(PAUSE_SECONDS)
-        print(f"Airflow at work, a call every {PAUSE_SECONDS:g} s:  {summary(busy)}")
+            time.sleep(options.pause)
+        table.row(f"Airflow at work, every {options.pause:g} s", *latency(busy))
+        airflow.request("PATCH", "dags/score_lead", {"is_paused": True})
+        while airflow.processes()["worker"]:
+            time.sleep(0.5)
+        quiet = [post_again(call, number, "quiet") for number in range(options.calls)]
+        table.row("DAG paused, one after the other", *latency(quiet))
 
 
 if __name__ == "__main__":

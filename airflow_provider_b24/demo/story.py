@@ -11,13 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.airflow_api import AirflowApiError
-from airflow_provider_b24.demo.appraiser import Appraiser
+from requests import RequestException
+
+from airflow_provider_b24.demo.appraiser import Appraiser, Order
 from airflow_provider_b24.demo.timeline import Timeline, unix_time
-from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError
+from airflow_provider_b24.testing.airflow_api import FINAL_STATES, AirflowApiError, wait_until
+from airflow_provider_b24.testing.local_airflow import LocalAirflow, LocalAirflowError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +32,13 @@ DAG_ID = "external_worker"
 ROBOT = "appraise"
 ITEM = "grand piano"
 CONN_ID = "bitrix24_default"
+PATIENCE_SECONDS = 600.0
+"""For each step. It is for a machine with much other work: what can no longer succeed ends a step at once."""
 WORKER_SECONDS = 3.0
 """How long the external worker thinks: long enough for the DAG to be seen waiting."""
+
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class DemoError(Exception):
@@ -47,12 +56,22 @@ def run(*, keep: bool = False) -> int:
     console = Console()
     if not console.is_terminal:  # a log file, which knows no width
         console = Console(width=160)
-    # Being terminated must unwind the blocks below like Ctrl-C does: they end what they started.
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return Demo(console).run(keep=keep)
+
+
+@contextlib.contextmanager
+def _on_signals(interrupt: Handler, terminate: Handler) -> Iterator[None]:
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        return Demo(console).run(keep=keep)
+        yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 class Demo:
@@ -63,7 +82,13 @@ class Demo:
         self.timeline = Timeline(console)
 
     def run(self, *, keep: bool) -> int:
-        """Set the stage, tell the story, and leave nothing behind."""
+        """Set the stage, tell the story, and leave nothing behind, also when SIGINT or SIGTERM ends it."""
+        # Both unwind the blocks below, which end what they have started. Python itself leaves SIGINT ignored where it
+        # was at the start of the process: in the background of a shell script, for example.
+        with _on_signals(signal.default_int_handler, _terminated):
+            return self._run(keep=keep)
+
+    def _run(self, *, keep: bool) -> int:
         from airflow_provider_b24.demo import example_dags
         from airflow_provider_b24.sandbox import SandboxPortal
 
@@ -77,9 +102,12 @@ class Demo:
                 try:
                     code = self._show(portal, worker, airflow, keep=keep)
                 finally:
-                    with self.console.status("Ending every process …"):
+                    with (
+                        _on_signals(signal.SIG_IGN, signal.SIG_IGN),  # it is ending already
+                        self.console.status("Ending every process …"),
+                    ):
                         airflow.stop()
-        except SystemExit:
+        except (SystemExit, KeyboardInterrupt):
             code = 0  # somebody ended it: there is nothing to find out
             raise
         finally:
@@ -91,15 +119,17 @@ class Demo:
 
     def _show(self, portal: SandboxPortal, worker: Appraiser, airflow: LocalAirflow, *, keep: bool) -> int:
         try:
-            with self.timeline.step("Starting Airflow: scheduler, triggerer, DAG processor, API server"):
-                airflow.start()
+            with self.timeline.step(
+                "Starting Airflow: scheduler, triggerer, DAG processor, API server"
+            ) as waiting:
+                airflow.start(waiting)
             self._tell(portal, worker, airflow)
             self.timeline.show()
             self.console.print("The process has its answer.", style="bold green")
             if keep:
                 with contextlib.suppress(KeyboardInterrupt):
                     self._stay(portal, worker, airflow)
-        except (DemoError, LocalAirflowError, AirflowApiError, TimeoutError) as error:
+        except (DemoError, LocalAirflowError, AirflowApiError, RequestException, TimeoutError) as error:
             if self.timeline.moments:
                 self.timeline.show()
             self.console.print(f"FAILED: {error}", style="bold red", markup=False, soft_wrap=True)
@@ -111,7 +141,7 @@ class Demo:
         return 0
 
     def _tell(self, portal: SandboxPortal, worker: Appraiser, airflow: LocalAirflow) -> None:
-        from airflow_provider_b24.sandbox_connection import oauth_connection
+        from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
         airflow.add_connection(CONN_ID, oauth_connection(portal))
         with self.timeline.step("Registering the robots of the example DAGs in the portal"):
@@ -122,7 +152,7 @@ class Demo:
         with self.timeline.step("The DAG hands the work to the external worker"):
             order = self._await_order(worker, airflow, run_id)
         with self.timeline.step("The worker works; the DAG waits without occupying a process"):
-            airflow.wait_for_task(DAG_ID, run_id, "appraisal", ("deferred",), timeout=60)
+            self._await_deferral(airflow, run_id)
             what = "task appraisal is deferred: it waits in the triggerer and occupies no process"
             self.timeline.add(time.time(), "Airflow", what, self._log("appraisal"))
             time.sleep(WORKER_SECONDS)
@@ -132,21 +162,15 @@ class Demo:
             result = json.dumps(delivery.result, ensure_ascii=False)
             self.timeline.add(delivery.delivered_at, "worker", f"delivers {result}", "this terminal")
         with self.timeline.step("The DAG answers, the process goes on"):
-            process.wait(timeout=60)
-            airflow.wait_for_run(DAG_ID, run_id, timeout=60)
+            airflow.wait_for_run(DAG_ID, run_id, timeout=PATIENCE_SECONDS)
+            process.wait(PATIENCE_SECONDS)
         self._add_airflow_moments(airflow, run_id)
         self._check(portal, process, delivery.result)
 
     def _apply_robots(self, portal: SandboxPortal, airflow: LocalAirflow) -> None:
         command = [sys.executable, "-m", "airflow_provider_b24.cli", "robots", "apply", "--yes"]
         done = subprocess.run(  # noqa: S603 - this package's own command
-            command,
-            env=airflow.env,
-            cwd=airflow.home,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
+            command, env=airflow.env, cwd=airflow.home, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             raise DemoError(f"`airflow-b24 robots apply` failed:\n{done.stdout}{done.stderr}")
@@ -160,7 +184,7 @@ class Demo:
         from airflow_provider_b24.sandbox import Answer, CallRobot, SetField
 
         steps = (
-            CallRobot(ROBOT, {"item": ITEM}, timeout_duration=600, name="Appraisal"),
+            CallRobot(ROBOT, {"item": ITEM}, timeout_duration=3600, name="Appraisal"),
             SetField("PRICE", Answer("Appraisal", "price")),
             SetField("REMARK", Answer("Appraisal", "remark")),
         )
@@ -170,7 +194,7 @@ class Demo:
         return process
 
     def _await_call(self, portal: SandboxPortal) -> str:
-        call = portal.wait_for_call(timeout=20)
+        call = portal.wait_for_call(PATIENCE_SECONDS)
         if call.status != 202:
             answer = call.error or f"HTTP {call.status} {call.answer}"
             raise DemoError(f"the receiver answered the robot's call with {answer}, not with 202")
@@ -180,14 +204,31 @@ class Demo:
         )
         return run_id
 
-    def _await_order(self, worker: Appraiser, airflow: LocalAirflow, run_id: str) -> Any:
-        try:
-            order = worker.next_order(timeout=60)
-        except queue.Empty:
-            described = airflow.describe(DAG_ID, run_id)
-            raise DemoError(f"the worker got no order within 60 s; {described}") from None
+    def _await_order(self, worker: Appraiser, airflow: LocalAirflow, run_id: str) -> Order:
+        orders: list[Order] = []
+
+        def ordered_or_over() -> bool:
+            with contextlib.suppress(queue.Empty):
+                orders.append(worker.next_order(timeout=1))
+            if orders:
+                return True
+            with contextlib.suppress(AirflowApiError, RequestException):  # it may be too busy to say
+                return airflow.dag_run(DAG_ID, run_id)["state"] in FINAL_STATES
+            return False
+
+        wait_until(ordered_or_over, PATIENCE_SECONDS)
+        if not orders:
+            raise DemoError(f"the worker got no order; {airflow.describe(DAG_ID, run_id)}")
+        [order] = orders
         self.timeline.add(order.received_at, "worker", f"gets the order: {order.item}", "this terminal")
         return order
+
+    def _await_deferral(self, airflow: LocalAirflow, run_id: str) -> None:
+        states = {"deferred", "success", "failed", "upstream_failed", "skipped"}
+        task = airflow.wait_for_task(DAG_ID, run_id, "appraisal", states, PATIENCE_SECONDS)
+        if task["state"] != "deferred":
+            described = airflow.describe(DAG_ID, run_id)
+            raise DemoError(f"task appraisal is {task['state']} and has not waited; {described}")
 
     def _add_airflow_moments(self, airflow: LocalAirflow, run_id: str) -> None:
         for task_id, task in airflow.task_instances(DAG_ID, run_id).items():

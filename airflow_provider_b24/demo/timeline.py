@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
+REMIND_SECONDS = 15.0
 COLOURS = {"Bitrix24": "cyan", "Airflow": "green", "worker": "magenta"}
 
 
@@ -43,15 +45,38 @@ class Timeline:
         self.moments.append(Moment(at, who, what, str(where)))
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Show that something is under way, and then how long it took."""
+    def step(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show that something is under way, and then how long it took; what takes long is said again and again.
+
+        The block is given a function to say what is being waited for.
+        """
         began = time.monotonic()
+        under_way = what
+        over = threading.Event()
+
+        def remind() -> None:
+            while not over.wait(REMIND_SECONDS):
+                self._say(f"{under_way} …")
+
+        def waiting(detail: str) -> None:
+            nonlocal under_way
+            under_way = f"{what}: {detail}"
+            status.update(f"{under_way} …")
+
         if not self.console.is_terminal:
-            self.console.print(f"[{began - self._began:5.1f} s] {what} …", markup=False)
-        with self.console.status(f"{what} …"):
-            yield
-        now = time.monotonic()
-        self.console.print(f"[{now - self._began:5.1f} s] {what}: {now - began:.1f} s", markup=False)
+            self._say(f"{what} …")
+        with self.console.status(f"{what} …") as status:
+            reminder = threading.Thread(target=remind, daemon=True)
+            reminder.start()
+            try:
+                yield waiting
+            finally:
+                over.set()
+                reminder.join()
+        self._say(f"{what}: {time.monotonic() - began:.1f} s")
+
+    def _say(self, text: str) -> None:
+        self.console.print(f"[{time.monotonic() - self._began:5.1f} s] {text}", markup=False)
 
     def show(self) -> None:
         """Print all moments in order."""

@@ -10,9 +10,9 @@ import pytest
 
 from airflow_provider_b24.demo import example_dags
 from airflow_provider_b24.demo.appraiser import Appraiser
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import Call, Process, SandboxPortal
-from airflow_provider_b24.sandbox_connection import oauth_connection
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
 CONN_ID = "bitrix24_default"
 

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from airflow_provider_b24.demo import example_dags
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import Answer, AskPerson, CallActivity, CallRobot, SandboxPortal, SetField
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 90
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_b24.airflow_api import wait_until
+from airflow_provider_b24.testing.airflow_api import wait_until
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.local_airflow import LocalAirflow
+    from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 90
 

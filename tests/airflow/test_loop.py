@@ -5,8 +5,8 @@ import json
 import pytest
 
 from airflow_provider_b24.demo.appraiser import Appraiser
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import Answer, CallRobot, Process, SandboxPortal, SetField
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 90
 

@@ -98,7 +98,11 @@ def read_until(file: Path, text: str) -> str:
 
 def test_the_printed_connection_is_one_the_hook_understands(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_b24.hooks.connection import PortalConnection
-    from airflow_provider_b24.sandbox_connection import as_environment, oauth_connection, webhook_connection
+    from airflow_provider_b24.testing.sandbox_connection import (
+        as_environment,
+        oauth_connection,
+        webhook_connection,
+    )
 
     with SandboxPortal() as portal:
         for kind, described in (("oauth", oauth_connection(portal)), ("webhook", webhook_connection(portal))):

@@ -18,7 +18,6 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from airflow_provider_b24.airflow_api import wait_until
 from airflow_provider_b24.receiver import results
 from airflow_provider_b24.sensors.external_result import ExternalResultSensor
 from airflow_provider_b24.sensors.result_delivery import (
@@ -28,6 +27,7 @@ from airflow_provider_b24.sensors.result_delivery import (
     ExpectedResult,
 )
 from airflow_provider_b24.sensors.result_reference import ResultReference
+from airflow_provider_b24.testing.airflow_api import wait_until
 from airflow_provider_b24.triggers._settling import SETTLING_SECONDS
 from airflow_provider_b24.triggers.external_result import ExternalResultTrigger
 

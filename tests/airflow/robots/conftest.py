@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_b24.airflow_api import AirflowApiError, wait_until
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.receiver.robot_calls import run_id_of
 from airflow_provider_b24.sandbox import CallRobot, Process, SandboxPortal
+from airflow_provider_b24.testing.airflow_api import AirflowApiError, wait_until
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 200
 

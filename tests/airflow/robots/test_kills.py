@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_b24.airflow_api import wait_until
-from airflow_provider_b24.local_airflow import LocalAirflow
 from airflow_provider_b24.sandbox import Delay, SandboxPortal
-from airflow_provider_b24.sandbox_connection import oauth_connection
+from airflow_provider_b24.testing.airflow_api import wait_until
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
 SECONDS = 200
 DAG_FILE = Path(__file__).parents[1] / "dags" / "one_answer.py"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_b24.airflow_api import wait_until
-from airflow_provider_b24.local_airflow import LocalAirflow
+from airflow_provider_b24.testing.airflow_api import wait_until
+from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 200
 OWN = "no verdict"

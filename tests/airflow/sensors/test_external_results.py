@@ -8,7 +8,7 @@ import pytest
 import requests
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.local_airflow import LocalAirflow
+    from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 DAG_ID = "external_results"
 MODES = ("deferrable", "poke", "reschedule")

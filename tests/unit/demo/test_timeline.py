@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from airflow_provider_b24.demo.timeline import Timeline, unix_time
+from airflow_provider_b24.testing.airflow_api import wait_until
 
 
 @pytest.fixture
@@ -50,3 +51,16 @@ def test_a_step_that_fails_is_not_told_as_done(timeline: Timeline, printed: io.S
 def test_airflows_times_are_read() -> None:
     assert unix_time("2026-11-23T01:48:45.500000Z") == 1795398525.5
     assert unix_time(None) is None
+
+
+def test_a_step_that_takes_long_says_again_and_again_what_it_waits_for(
+    timeline: Timeline, printed: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_b24.demo.timeline.REMIND_SECONDS", 0.01)
+
+    def reminders() -> int:
+        return printed.getvalue().count("Starting: waiting for the triggerer …")
+
+    with timeline.step("Starting") as waiting:
+        waiting("waiting for the triggerer")
+        assert wait_until(lambda: reminders() > 2, timeout=30)

@@ -1,10 +1,6 @@
 """Pytest fixtures for people who test their own DAGs against a Bitrix24 portal on their own machine.
 
-In your `conftest.py`::
-
-    pytest_plugins = ["airflow_provider_b24.testing"]
-
-and in a test::
+With `pytest_plugins = ["airflow_provider_b24.testing"]` in your `conftest.py`::
 
     def test_a_big_budget_is_hot(run_robot):
         assert run_robot(score_lead(), budget=60000)["verdict"] == "hot"
@@ -22,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_b24.sandbox import CallActivity, CallRobot, SandboxPortal
-from airflow_provider_b24.sandbox_connection import as_environment, oauth_connection
+from airflow_provider_b24.testing.sandbox_connection import as_environment, oauth_connection
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

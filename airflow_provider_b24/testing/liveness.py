@@ -14,13 +14,13 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_b24.airflow_api import AirflowApiError
+from airflow_provider_b24.testing.airflow_api import AirflowApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 LOOK_SECONDS = 5.0
-SECONDS_TO_START = 60.0
+SECONDS_TO_START = 120.0
 """How long a part that was started again may take until it has to be healthy."""
 SECONDS_TO_RECOVER = 20.0
 """How long a part may be unhealthy, which Airflow says after half a minute without a heartbeat."""
@@ -50,11 +50,13 @@ class Watched(Protocol):
 
 
 class Liveness:
-    """Looks after the parts of an Airflow that is up.
+    """Looks after the parts of an Airflow.
 
+    While Airflow starts, nobody knows how long it will take: a part that has run must not end, but it may be unhealthy
+    until it has been healthy for the first time.
     A part that had to be started again is said in a warning: something is wrong with it, and Airflow's output may tell.
 
-    :param airflow: its parts all run, and are healthy.
+    :param airflow: may still be starting.
     :param clock: seconds that only grow.
     """
 
@@ -62,7 +64,10 @@ class Liveness:
         self._airflow = airflow
         self._clock = clock
         self._patient_until: dict[str, float] = {}
+        self._has_run: set[str] = set()
+        self._has_been_healthy: set[str] = set()
         self._over = threading.Event()
+        self._starting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="airflow-liveness", daemon=True)
 
     def start(self) -> None:
@@ -70,8 +75,12 @@ class Liveness:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; returns when nothing will be started any longer."""
-        self._over.set()
+        """Start nothing any more; a look that is under way may still be waiting for Airflow's answer."""
+        with self._starting:
+            self._over.set()
+
+    def join(self) -> None:
+        """Wait until nobody looks any more."""
         self._thread.join()
 
     def look(self) -> None:
@@ -79,28 +88,38 @@ class Liveness:
         running, unhealthy, now = self._airflow.processes(), self._unhealthy(), self._clock()
         for part, name in PARTS.items():
             if not running[part]:
-                if now >= self._patient_until.get(part, now):
+                if part in self._has_run and now >= self._patient_until.get(part, now):
                     self._start_again(part, "has ended")
-            elif name not in unhealthy:
+                continue
+            self._has_run.add(part)
+            if unhealthy is None:
                 self._patient_until.pop(part, None)
-            elif now >= self._patient_until.setdefault(part, now + SECONDS_TO_RECOVER):
-                for process in running[part]:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
-                self._start_again(part, "was not heard of any more")
+            elif name not in unhealthy:
+                self._has_been_healthy.add(part)
+                self._patient_until.pop(part, None)
+            elif part in self._has_been_healthy and now >= self._patient_until.setdefault(
+                part, now + SECONDS_TO_RECOVER
+            ):
+                self._start_again(part, "was not heard of any more", running[part])
 
-    def _unhealthy(self) -> list[str]:
+    def _unhealthy(self) -> list[str] | None:
         import requests
 
         try:
             return self._airflow.unhealthy()
         except (AirflowApiError, requests.RequestException):
-            return []  # the API server has no heartbeat but its answers; a busy one gives none
+            return None  # the API server has no heartbeat but its answers; a busy one gives none
 
-    def _start_again(self, part: str, why: str) -> None:
+    def _start_again(self, part: str, why: str, hanging: Sequence[int] = ()) -> None:
         self._patient_until[part] = self._clock() + SECONDS_TO_START
-        printed = self._airflow.tail(30, part)
-        self._airflow.start_part(part)
+        with self._starting:
+            if self._over.is_set():
+                return
+            for process in hanging:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            printed = self._airflow.tail(30, part)
+            self._airflow.start_part(part)
         warnings.warn(
             f"Airflow's {part} {why} and was started again. It had printed:\n{printed}", stacklevel=2
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_b24._process_tree import ProcessTree
-from airflow_provider_b24.airflow_api import wait_until
+from airflow_provider_b24.testing.airflow_api import wait_until
+from airflow_provider_b24.testing.process_tree import ProcessTree
 
 # A child in its own session, a grandchild whose parent is gone, and one that ignores being asked to end.
 RUNAWAYS = "setsid sleep 301 & (sleep 302 &) ; trap '' TERM; sleep 303"
@@ -42,7 +42,7 @@ def test_everything_below_ends_even_what_left_its_group_or_ignores_the_signal(tm
 
 def test_everything_below_ends_when_the_owner_is_killed(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from pathlib import Path; from airflow_provider_b24._process_tree import ProcessTree\n"
+        "import os, sys; from pathlib import Path; from airflow_provider_b24.testing.process_tree import ProcessTree\n"
         "here = Path(sys.argv[1])\n"
         "ProcessTree(['sh', '-c', 'setsid sleep 311 & sleep 312'], env=dict(os.environ), output=here / 'o', cwd=here)\n"
         "sys.stdin.read()"

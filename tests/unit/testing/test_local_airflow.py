@@ -4,11 +4,16 @@ import ast
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import requests
 
-from airflow_provider_b24.local_airflow import LocalAirflow, LocalAirflowError, dag_files, free_ports
+from airflow_provider_b24.testing import process_tree
+from airflow_provider_b24.testing.airflow_api import AirflowApiError
+from airflow_provider_b24.testing.local_airflow import LocalAirflow, LocalAirflowError, dag_files, free_ports
+from airflow_provider_b24.testing.process_tree import ProcessInfo
 
 
 @pytest.fixture
@@ -59,6 +64,14 @@ def test_a_home_that_is_used_again_keeps_its_keys(folder: Path, tmp_path: Path) 
     assert not {first[key] for key in keys} & {other[key] for key in keys}
 
 
+def test_another_database_is_not_given_what_only_sqlite_understands(folder: Path, tmp_path: Path) -> None:
+    postgresql = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://127.0.0.1/airflow"}
+
+    env = LocalAirflow(folder, home=tmp_path / "home", env=postgresql).env
+
+    assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS" not in env
+
+
 @pytest.mark.parametrize(
     ("part", "patient"), [("triggerer", True), ("scheduler", True), ("api-server", False)]
 )
@@ -106,6 +119,90 @@ def test_an_airflow_that_ends_while_starting_is_an_error_that_shows_what_it_prin
 
     with pytest.raises(LocalAirflowError, match=r"exit code 1(.|\n)*nonsense"):
         LocalAirflow(folder, home=tmp_path / "home", env=broken).__enter__()
+
+
+class Processes:
+    """Processes of an Airflow that always run; which ones is nobody's business."""
+
+    def __init__(self, command: Sequence[str], **_: object) -> None:
+        pass
+
+    def exit_code(self) -> None:
+        return None
+
+    def processes(self) -> list[ProcessInfo]:
+        return []
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def slow(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., LocalAirflow]:
+    """Make a local Airflow that answers like this, one answer after the other, the last one for ever."""
+
+    def make(*unhealthy: list[str] | Exception, start_timeout: float = 60) -> LocalAirflow:
+        answers = list(unhealthy)
+
+        def answer() -> list[str]:
+            given = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+        monkeypatch.setattr(process_tree, "ProcessTree", Processes)
+        airflow = LocalAirflow(folder, home=tmp_path / "home", start_timeout=start_timeout)
+        monkeypatch.setattr(airflow, "unhealthy", answer)
+        monkeypatch.setattr(airflow, "import_errors", dict)
+        monkeypatch.setattr(airflow, "dags", lambda: {"d": {"relative_fileloc": "d.py"}})
+        return airflow
+
+    return make
+
+
+def start(airflow: LocalAirflow) -> list[str]:
+    """Start it, and give what it said meanwhile."""
+    said: list[str] = []
+    try:
+        airflow.start(said.append)
+    finally:
+        airflow.stop()
+    return said
+
+
+def test_it_says_what_it_is_waiting_for(slow: Callable[..., LocalAirflow], folder: Path) -> None:
+    (folder / "late.py").write_text("dag = DAG('e')\n")
+    airflow = slow(requests.ConnectionError(), ["scheduler", "triggerer"], ["triggerer"], [])
+    files = [{}, {"d": {"relative_fileloc": "late.py"}}]
+    airflow.dags = lambda: files.pop(0)
+
+    assert start(airflow) == [
+        "waiting for the metadata database",
+        "waiting for scheduler, triggerer",
+        "waiting for triggerer",
+        "waiting for DAG files to be parsed: late.py",
+    ]
+
+
+@pytest.mark.parametrize("problem", [requests.ReadTimeout(), AirflowApiError("HTTP 500", 500)])
+def test_an_answer_that_fails_while_it_starts_is_waited_for(
+    slow: Callable[..., LocalAirflow], problem: Exception
+) -> None:
+    airflow = slow(["scheduler"], problem, [])
+
+    assert start(airflow) == ["waiting for scheduler", "waiting for the metadata database"]
+
+
+def test_it_is_given_up_when_nothing_comes_any_more(slow: Callable[..., LocalAirflow]) -> None:
+    with pytest.raises(LocalAirflowError, match="not ready after 0 s, waiting for triggerer"):
+        start(slow(["triggerer"], start_timeout=0))
+
+
+def test_it_is_not_given_up_while_one_thing_comes_after_the_other(slow: Callable[..., LocalAirflow]) -> None:
+    parts = ["metadatabase", "scheduler", "triggerer", "dag_processor"]
+    airflow = slow(*(parts[number:] for number in range(5)), start_timeout=0)
+
+    assert len(start(airflow)) == 4
 
 
 def test_a_temporary_home_is_gone_afterwards(folder: Path) -> None:

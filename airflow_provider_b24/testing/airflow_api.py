@@ -15,6 +15,8 @@ T = TypeVar("T")
 FINAL_STATES = frozenset({"success", "failed"})
 """States in which a DAG run stays."""
 POLL_SECONDS = 0.25
+REQUEST_SECONDS = 60.0
+"""How long one answer may take: on a busy machine the API server takes its time."""
 COMPONENTS = ("scheduler", "triggerer", "dag_processor")
 
 
@@ -34,7 +36,7 @@ class AirflowApi:
 
     :param url: Airflow's address, `http://127.0.0.1:8080`. The server must give tokens without a password
         (`[core] simple_auth_manager_all_admins`), as
-        :class:`~airflow_provider_b24.local_airflow.LocalAirflow` does.
+        :class:`~airflow_provider_b24.testing.local_airflow.LocalAirflow` does.
     """
 
     def __init__(self, url: str) -> None:
@@ -48,7 +50,7 @@ class AirflowApi:
         :raises AirflowApiError: when Airflow answers with an error.
         """
         response = self._authorized().request(
-            verb, f"{self.url}/api/v2/{path}", json=body, params=params, timeout=30
+            verb, f"{self.url}/api/v2/{path}", json=body, params=params, timeout=REQUEST_SECONDS
         )
         if response.status_code >= 400:
             raise AirflowApiError(
@@ -62,7 +64,7 @@ class AirflowApi:
 
             session = requests.Session()
             session.trust_env = False  # a proxy of the user's has no business with the loopback interface
-            answer = session.get(f"{self.url}/auth/token", timeout=30)
+            answer = session.get(f"{self.url}/auth/token", timeout=REQUEST_SECONDS)
             answer.raise_for_status()
             session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             self._session = session
@@ -146,10 +148,14 @@ class AirflowApi:
     def _once_there(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Ask for a run whose call may still be on its way through the receiver's spool.
 
-        :return: nothing as long as Airflow does not know it, or its SQLite is too busy to say.
+        :return: nothing as long as Airflow does not know it, or is too busy to say.
         """
+        import requests
+
         try:
             return ask()
+        except (requests.ConnectionError, requests.Timeout):
+            return {}
         except AirflowApiError as error:
             if error.status is not None and (error.status == 404 or error.status >= 500):
                 return {}

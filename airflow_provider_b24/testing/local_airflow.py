@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import random
 import re
@@ -15,16 +16,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_b24.airflow_api import AirflowApi, AirflowApiError, wait_until
+from airflow_provider_b24.testing.airflow_api import POLL_SECONDS, AirflowApi, AirflowApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from airflow_provider_b24._liveness import Liveness
-    from airflow_provider_b24._process_tree import ProcessTree
+    from airflow_provider_b24.testing.liveness import Liveness
+    from airflow_provider_b24.testing.process_tree import ProcessTree
+
+log = logging.getLogger(__name__)
 
 _DEFINES_A_DAG = re.compile(rb"^\s*@\w*dag\b|\bDAG\(", re.MULTILINE)
+_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _TITLES = {
     "scheduler": re.compile(r"airflow scheduler$"),
     "dag-processor": re.compile(r"airflow dag-processor$"),
@@ -50,8 +54,10 @@ class LocalAirflow(AirflowApi):
     :param dags_folder: where the DAG files are. Changed files are parsed again within seconds.
     :param env: more environment for all of its processes: `AIRFLOW_CONN_…`, `AIRFLOW__SECTION__OPTION`.
     :param home: `AIRFLOW_HOME` to use and to keep; without one it is temporary.
-    :param start_timeout: seconds until it must answer and have parsed the DAG files.
+    :param start_timeout: seconds after which it is given up, unless something that was waited for has come in the last
+        fifth of that time. Ten minutes are for a machine with much other work; it takes half a minute on an idle one.
     :param revive: whether a part that ends or hangs is started again, with a warning; not for tests that end one.
+        While Airflow starts, a part that ends is always started again.
     """
 
     def __init__(
@@ -60,7 +66,7 @@ class LocalAirflow(AirflowApi):
         *,
         env: Mapping[str, str] | None = None,
         home: Path | str | None = None,
-        start_timeout: float = 120,
+        start_timeout: float = 600,
         revive: bool = True,
     ) -> None:
         self.dags_folder = Path(dags_folder).resolve()
@@ -107,7 +113,6 @@ class LocalAirflow(AirflowApi):
             "API__WORKERS": "1",
             "API_AUTH__JWT_SECRET": self._secret("jwt_secret", 64),
             "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
-            "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "airflow_provider_b24._sqlite_patience.CONNECT_ARGS",
             "LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
             # Look for changed files often, but parse the unchanged ones once: the processors have other work.
@@ -134,7 +139,11 @@ class LocalAirflow(AirflowApi):
         env |= {"AIRFLOW_HOME": str(self.home), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         # `airflow standalone` starts its parts as `airflow …`: it must find the one of this Python.
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
-        return env | self._extra_env
+        env |= self._extra_env
+        if env[_DATABASE].startswith("sqlite"):
+            # Drivers of other databases know no such argument.
+            env.setdefault(f"{_DATABASE}ECT_ARGS", f"{__package__}.sqlite_patience.CONNECT_ARGS")
+        return env
 
     def _secret(self, name: str, length: int = 32) -> str:
         """Make a key that stays the same for one home: a kept database can be read again later."""
@@ -158,34 +167,32 @@ class LocalAirflow(AirflowApi):
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def start(self, progress: Callable[[str], None] = log.info) -> None:
         """Start Airflow and wait until it answers, all its parts are healthy and the DAG files are parsed.
 
+        :param progress: is told what is waited for, whenever that changes; by default the log of this module.
         :raises LocalAirflowError: when it ends, takes too long, or a DAG file cannot be imported.
         """
-        from airflow_provider_b24._process_tree import ProcessTree
+        from airflow_provider_b24.testing.liveness import Liveness
+        from airflow_provider_b24.testing.process_tree import ProcessTree
 
         command = [sys.executable, "-m", "airflow", "standalone"]
         self._tree = ProcessTree(command, env=self.env, output=self.output, cwd=self.home)
-        deadline = time.monotonic() + self.start_timeout
-        if not wait_until(self._is_up, self.start_timeout):
-            self._fail(f"Airflow was not ready within {self.start_timeout:g} s")
-        if not wait_until(self._has_parsed, max(0, deadline - time.monotonic())):
-            self._fail(f"Airflow did not parse the DAG files within {self.start_timeout:g} s")
-        if self.revive:
-            from airflow_provider_b24._liveness import Liveness
-
-            self._liveness = Liveness(self)
-            self._liveness.start()
+        self._liveness = Liveness(self)
+        self._liveness.start()
+        self._wait(progress)
+        if not self.revive:
+            self._liveness.stop()
 
     def stop(self) -> None:
         """End Airflow and everything it started; a temporary home is deleted."""
         if self._liveness is not None:
             self._liveness.stop()
-            self._liveness = None
         if self._tree is not None:
             self._tree.stop()
-            self._tree = None
+        if self._liveness is not None:
+            self._liveness.join()
+        self._liveness = self._tree = None
         if self._is_temporary:
             shutil.rmtree(self.home, ignore_errors=True)
 
@@ -203,7 +210,7 @@ class LocalAirflow(AirflowApi):
         self._running_tree().start([sys.executable, "-m", "airflow", part])
 
     def describe(self, dag_id: str, run_id: str, lines: int = 30) -> str:
-        """Tell the state of a run as :class:`~airflow_provider_b24.airflow_api.AirflowApi` does, and of Airflow."""
+        """Tell the state of a run as :meth:`AirflowApi.describe` does, and the state of Airflow."""
         running = self.processes()
         missing = [part for part in _TITLES if part != "worker" and not running[part]]
         parts = [f"NOT RUNNING: {', '.join(missing)}"] if missing else []
@@ -222,22 +229,35 @@ class LocalAirflow(AirflowApi):
             raise LocalAirflowError("Airflow is not running: use it in a `with` block")
         return self._tree
 
-    def _is_up(self) -> bool:
+    def _wait(self, progress: Callable[[str], None]) -> None:
+        began = changed = time.monotonic()
+        waited_for = ""
+        while missing := self._missing():
+            now = time.monotonic()
+            if missing != waited_for:
+                waited_for, changed = missing, now
+                progress(f"waiting for {missing}")
+            if now > max(began + self.start_timeout, changed + self.start_timeout / 5):
+                self._fail(f"Airflow was not ready after {now - began:.0f} s, waiting for {missing}")
+            time.sleep(POLL_SECONDS)
+
+    def _missing(self) -> str:
+        """Name what a complete Airflow lacks at this moment; empty when it is complete."""
         import requests
 
         if (code := self._running_tree().exit_code()) is not None:
             self._fail(f"Airflow ended with exit code {code} while starting")
         try:
-            return not self.unhealthy()
+            if unhealthy := self.unhealthy():
+                return ", ".join(unhealthy)
+            if errors := self.import_errors():
+                broken = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items())
+                raise LocalAirflowError(f"DAG files cannot be imported:\n{broken}")
+            parsed = {dag["relative_fileloc"] for dag in self.dags().values()}
         except (requests.RequestException, AirflowApiError):
-            return False
-
-    def _has_parsed(self) -> bool:
-        if errors := self.import_errors():
-            broken = "\n".join(f"{file}:\n{trace}" for file, trace in errors.items())
-            raise LocalAirflowError(f"DAG files cannot be imported:\n{broken}")
-        parsed = {dag["relative_fileloc"] for dag in self.dags().values()}
-        return parsed.issuperset(dag_files(self.dags_folder))
+            return "the API server" if self.processes()["api-server"] else "the metadata database"
+        unparsed = dag_files(self.dags_folder) - parsed
+        return f"DAG files to be parsed: {', '.join(sorted(unparsed))}" if unparsed else ""
 
     def _fail(self, what: str) -> None:
         raise LocalAirflowError(f"{what}; {self.output} ends with:\n{self.tail()}")

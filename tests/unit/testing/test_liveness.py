@@ -7,7 +7,13 @@ import sys
 import pytest
 import requests
 
-from airflow_provider_b24._liveness import LOOK_SECONDS, PARTS, SECONDS_TO_RECOVER, SECONDS_TO_START, Liveness
+from airflow_provider_b24.testing.liveness import (
+    LOOK_SECONDS,
+    PARTS,
+    SECONDS_TO_RECOVER,
+    SECONDS_TO_START,
+    Liveness,
+)
 
 
 class Airflow:
@@ -75,6 +81,30 @@ def look_for(airflow):
     return look_for
 
 
+def test_a_part_that_takes_long_to_be_heard_of_for_the_first_time_is_left_alone(airflow, look_for):
+    airflow.silent = ["scheduler", "triggerer", "dag_processor"]
+    look_for(10 * SECONDS_TO_RECOVER)
+    airflow.silent = []
+    look_for(LOOK_SECONDS)
+    assert airflow.started == []
+
+
+def test_a_part_that_is_not_there_yet_is_left_alone(airflow, look_for):
+    airflow.end("api-server")
+    airflow.away = True
+    look_for(300)
+    assert airflow.started == []
+
+
+def test_a_part_that_ends_before_airflow_is_up_is_started_again(airflow, look_for):
+    airflow.away = True
+    look_for(LOOK_SECONDS)
+    airflow.end("triggerer")
+    with pytest.warns(UserWarning, match="triggerer has ended and was started again"):
+        look_for(LOOK_SECONDS)
+    assert airflow.started == ["triggerer"]
+
+
 def test_parts_that_run_and_are_heard_of_are_left_alone(airflow, look_for):
     before = airflow.processes()
     look_for(300)
@@ -83,6 +113,7 @@ def test_parts_that_run_and_are_heard_of_are_left_alone(airflow, look_for):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_that_has_ended_is_started_again_at_once_and_its_last_words_are_shown(airflow, look_for, part):
+    look_for(LOOK_SECONDS)
     airflow.end(part)
     with pytest.warns(
         UserWarning, match=rf"{part} has ended and was started again(.|\n)*{part} . OperationalError"
@@ -93,6 +124,8 @@ def test_a_part_that_has_ended_is_started_again_at_once_and_its_last_words_are_s
 
 
 def test_a_part_that_ends_again_and_again_is_started_once_a_minute(airflow, look_for):
+    look_for(LOOK_SECONDS)
+
     def end_and_look():
         for _ in range(int(3 * SECONDS_TO_START / LOOK_SECONDS)):
             airflow.end("triggerer")
@@ -104,6 +137,7 @@ def test_a_part_that_ends_again_and_again_is_started_once_a_minute(airflow, look
 
 
 def test_a_part_that_hangs_is_killed_and_started_again(airflow, look_for):
+    look_for(LOOK_SECONDS)
     [hanging] = airflow.processes()["dag-processor"]
     airflow.silent = ["dag_processor"]
     look_for(SECONDS_TO_RECOVER)
@@ -117,6 +151,7 @@ def test_a_part_that_hangs_is_killed_and_started_again(airflow, look_for):
 
 
 def test_a_part_that_recovers_by_itself_is_left_alone(airflow, look_for):
+    look_for(LOOK_SECONDS)
     for _ in range(5):
         airflow.silent = ["scheduler"]
         look_for(SECONDS_TO_RECOVER)
