@@ -70,7 +70,9 @@ class ReceiverHost:
 
 
 @contextmanager
-def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverHost]:
+def receiver_host(
+    home: Path, database: str, workers: int, *, dispatches: bool = True
+) -> Iterator[ReceiverHost]:
     """Migrate the database, put the robot and its connection into it, and start the API server."""
     airflow = LocalAirflow(
         example_dags(),
@@ -78,6 +80,7 @@ def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverH
         env={
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__API__WORKERS": str(workers),
+            "AIRFLOW__BITRIX24__DISPATCHER": "api_server" if dispatches else "command",
         },
     )
     extra = f'{{"application_token": "{APPLICATION_TOKEN}", "member_id": "{MEMBER_ID}"}}'
@@ -97,13 +100,17 @@ def receiver_host(home: Path, database: str, workers: int) -> Iterator[ReceiverH
 
 def _run(airflow: LocalAirflow, *commands: list[str]) -> None:
     """Run commands of Airflow at the same time, most of which is their start."""
-    running = [
-        subprocess.Popen([sys.executable, "-m", "airflow", *command], env=airflow.env, stdout=sys.stderr)
-        for command in commands
-    ]
-    for command, process in zip(commands, running, strict=True):
-        if process.wait() != 0:
-            raise RuntimeError(f"airflow {command[0]} {command[1]} failed")
+    output = airflow.home / "commands.log"
+    with output.open("a") as log:
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-m", "airflow", *command], env=airflow.env, stdout=log, stderr=log
+            )
+            for command in commands
+        ]
+        for command, process in zip(commands, running, strict=True):
+            if process.wait() != 0:
+                raise RuntimeError(f"airflow {command[0]} {command[1]} failed\n{output.read_text()[-3000:]}")
 
 
 def _wait_until_it_answers(host: ReceiverHost, home: Path) -> None:
