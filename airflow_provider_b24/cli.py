@@ -56,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
-        from airflow_provider_b24 import demo
-
-        return demo.run(keep=chosen.keep)
+        return _demo(chosen)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -122,6 +120,12 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
         "--https", action="store_true", help="speak TLS with a certificate made for the purpose"
     )
     parser.add_argument(
+        "--answers",
+        choices=("portal", "older-portal", "documentation"),
+        default="portal",
+        help="what it says to an answer that no step waits for (as %(default)s)",
+    )
+    parser.add_argument(
         "--no-limits", action="store_true", help="never answer that there were too many requests"
     )
 
@@ -139,7 +143,10 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     from airflow_provider_b24.sandbox import serve
 
     over = threading.Event()
-    previous = signal.signal(signal.SIGTERM, lambda *_: over.set())
+    # Both, as SIGINT is ignored in what a shell starts in the background.
+    previous = {
+        number: signal.signal(number, lambda *_: over.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         serve.run(
             chosen.host,
@@ -147,6 +154,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
             tariff=chosen.tariff,
             https=chosen.https,
             limits=not chosen.no_limits,
+            answers=chosen.answers,
             announce=_announce,
             stop=over,
         )
@@ -154,8 +162,22 @@ def _sandbox(chosen: argparse.Namespace) -> int:
         sys.stderr.write(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}\n")
         return 1
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return 0
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    import signal
+
+    from airflow_provider_b24 import demo
+
+    # It ends with Ctrl-C, also where SIGINT is ignored: in what a shell starts in the background.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return demo.run(keep=chosen.keep)
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _announce(portal: SandboxPortal) -> None:

@@ -74,7 +74,23 @@ class ExpiredTokenError(AuthError):
 
 
 class EventTokenError(Bitrix24Error):
-    """The event token is invalid, expired, or was answered before."""
+    """The portal does not accept the event token (``403 ACCESS_DENIED`` of ``bizproc.event.send``).
+
+    Its signature is wrong. By the documentation the same is said of a token that has expired or was used before.
+    """
+
+
+class ProcessEndedError(EventTokenError):
+    """The process that waited is over: it was completed, terminated or deleted, and nobody waits for the answer.
+
+    The portal says so with the code 404 or 499, or with no code and "Empty root activity".
+    """
+
+
+class ProcessLockedError(Bitrix24Error):
+    """The portal works on the process at this moment (code 423); nothing was delivered, and it can be in a moment."""
+
+    retryable = True
 
 
 class RateLimitError(Bitrix24Error):

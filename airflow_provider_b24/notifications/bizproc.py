@@ -24,8 +24,8 @@ _PAUSE = 3.0
 class BizprocEventSendNotifier(BaseNotifier):
     """Answer the robot or workflow action that started the DAG run, from a callback of a DAG or task.
 
-    An event token that was used already means that the process has its answer: nothing is wrong then. Errors that
-    may pass are retried for half a minute.
+    A process that is over, or an event token that is not accepted any more, means that nobody waits: nothing is wrong
+    then. What may pass, such as a process that is locked for a moment, is retried for half a minute.
 
     :param event_token: the token that came with the call. (templated)
     :param return_values: property name to value, converted as by ``BizprocEventSendOperator``. (templated)
@@ -131,8 +131,8 @@ class _Attempts:
         if isinstance(error, EventTokenError):
             self.go_on = False
             self._log.warning(
-                "The portal does not accept the event token (any more): the process has been answered before, or "
-                "has ended."
+                "Nobody waits for this answer: the process has ended, or the portal does not accept the event token "
+                "(any more)."
             )
             return 0.0
         if not error.retryable or self._give_up_at - time.monotonic() < _PAUSE:

@@ -51,7 +51,7 @@ def read_text(text: str) -> object:
     except (ValueError, RecursionError):
         try:
             value = ast.literal_eval(text.strip())
-        except (SyntaxError, MemoryError, RecursionError):
+        except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
             raise ValueError("neither JSON nor a Python literal") from None
     return value
 

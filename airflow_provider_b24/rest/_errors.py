@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from airflow_provider_b24.exceptions import (
@@ -12,6 +13,8 @@ from airflow_provider_b24.exceptions import (
     ExpiredTokenError,
     OperationTimeLimitError,
     PortalBlockedError,
+    ProcessEndedError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -90,24 +93,46 @@ AUTHORIZATION_ERRORS: dict[str, KnownError] = {
 _COMMERCIAL_PLANS = KnownError(
     PortalBlockedError, "The portal's plan has no REST API; it needs a commercial plan."
 )
+_PLAN = re.compile(r"\b(?:commercial|plans?|tariff)\b", re.IGNORECASE)
 _EVENT_TOKEN = KnownError(
     EventTokenError,
-    "The event token is invalid, has expired, or the process was answered before; asking again will not help.",
+    "The event token is invalid, has expired, or was used before; asking again will not help.",
 )
+_PROCESS_ENDED = KnownError(
+    ProcessEndedError, "The process is over and waits for no answer; asking again will not help."
+)
+# What `bizproc.event.send` and `bizproc.activity.log` say of the process behind a token that is genuine. The codes are
+# those of the portal's module `bizproc`; the documentation does not list them.
+_PROCESS_ERRORS: dict[str, KnownError] = {
+    "404": _PROCESS_ENDED,
+    "499": _PROCESS_ENDED,
+    "423": KnownError(
+        ProcessLockedError, "The portal works on the process at this moment; try again in a moment."
+    ),
+}
+_NO_PROCESS = "empty root activity"
+"""How older portals say 404; they give no code."""
 
 
 def system_error(code: str, description: str, status: int | None, method: str, portal: str) -> Bitrix24Error:
     """Turn an error object of a portal into the exception that stands for it.
 
+    :param code: as text; ``refused`` when the portal gave none.
+
     An unknown code is judged by its status: 401 is about authorization, 429 about limits, 5xx is the portal's fault.
     """
     key = code.upper()
     known = SYSTEM_ERRORS.get(key)
+    is_answer = method.lower() in EVENT_TOKEN_METHODS
     if key == "ACCESS_DENIED":
-        if "commercial" in description.lower():
+        if _PLAN.search(description):
             known = _COMMERCIAL_PLANS
-        elif method.lower() in EVENT_TOKEN_METHODS:
+        elif is_answer:
             known = _EVENT_TOKEN
+    elif is_answer and known is None:
+        known = _PROCESS_ERRORS.get(key)
+        if known is None and _NO_PROCESS in description.lower():
+            known = _PROCESS_ENDED
     if known is None:
         return _kind_by_status(status)(code, description, status, method, portal)
     text = f"{description.rstrip('.! ')}. {known.advice}" if description else known.advice

@@ -198,12 +198,17 @@ class AsyncBitrix24Client:
     ) -> bool:
         """Answer a robot's or activity's call: the process that waits goes on.
 
-        :param event_token: the call's event token; it works once.
+        The portal answers ``True`` also for a step that was answered before or has timed out while its process goes
+        on, and ignores the answer then.
+
+        :param event_token: the call's event token.
         :param return_values: the values for the process, by the robot's return properties.
         :param log_message: a line for the process's log.
         :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
         :return: ``True`` when the answer has arrived.
-        :raises EventTokenError: when the token is invalid, has expired or was used before.
+        :raises ProcessEndedError: when the process is over.
+        :raises EventTokenError: when the token is invalid; by the documentation also when it has expired or was used.
+        :raises ProcessLockedError: when the portal worked on the process for longer than the call may take.
         :raises Bitrix24Error: when the call has failed for good.
 
         Documentation: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html

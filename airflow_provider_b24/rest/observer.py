@@ -31,7 +31,8 @@ class Observer:
     def on_retry(self, cause: str) -> None:
         """Take note that a call will be sent again.
 
-        :param cause: ``rate_limit``, ``operating_time``, ``transport``, ``server``, ``expired_token`` or ``moved``.
+        :param cause: ``rate_limit``, ``operating_time``, ``transport``, ``server``, ``locked``,
+            ``expired_token`` or ``moved``.
         """
 
     def on_wait(self, seconds: float, cause: str) -> None:

@@ -10,6 +10,7 @@ from airflow_provider_b24.exceptions import (
     EventTokenError,
     ExpiredTokenError,
     OperationTimeLimitError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
 )
@@ -30,11 +31,14 @@ _SAFE_LAST_WORDS = frozenset({
 })  # fmt: skip
 _SAFE_METHODS = frozenset({
     "profile", "scope", "methods", "method.get", "events", "feature.get", "server.time", "app.info",
-    # The event token works once: a repetition is refused, and a refusal after an ambiguous failure means delivered.
+    # A step takes one answer: a repetition is ignored or refused, and a refusal after an ambiguous failure means
+    # delivered.
     "bizproc.event.send",
 })  # fmt: skip
 # `get` by its name, but each call hands out the next portion.
 _UNSAFE_METHODS = frozenset({"event.offline.get"})
+_LONGEST_LOCK_DELAY = 10.0
+"""Seconds. A process is locked while one request works on it, a minute at most: waiting longer gains nothing."""
 
 
 def is_safe_to_repeat(call: Call) -> bool:
@@ -76,6 +80,7 @@ class Progress:
         self._session = session
         self._failures = 0
         self._refusals = 0
+        self._locks = 0
         self._maybe_done = False
         limit = session.patience.deadline if deadline is None else deadline
         self._ends = None if limit is None else session.clock() + limit
@@ -91,10 +96,11 @@ class Progress:
         """
         if isinstance(error, EventTokenError) and self._maybe_done and self._is_answer():
             logger.warning(
-                "%s at %s: the answer was refused when it was repeated after a failure without an answer. The first "
-                "copy had arrived: it counts as delivered.",
+                "%s at %s: the answer was refused (%s) when it was repeated after a failure without a response. The "
+                "first copy had arrived: it counts as delivered.",
                 self.call.method,
                 self._session.portal,
+                error.code,
             )
             return Reply(result=True)
         self._maybe_done |= error.ambiguous
@@ -115,13 +121,17 @@ class Progress:
             # The wait for the reset is the pacer's affair.
             self._refusals += 1
             return Again(0.0, "operating_time") if self._refusals < patience.limit_attempts else error
+        longest = patience.longest_delay
         if isinstance(error, RateLimitError):
             self._refusals += 1
             tries, bound = self._refusals, patience.limit_attempts
+        elif isinstance(error, ProcessLockedError):
+            self._locks += 1
+            tries, bound, longest = self._locks, patience.lock_attempts, min(longest, _LONGEST_LOCK_DELAY)
         else:
             self._failures += 1
             tries, bound = self._failures, patience.attempts
-        delay = self._session.chance() * min(patience.longest_delay, patience.first_delay * 2 ** (tries - 1))
+        delay = self._session.chance() * min(longest, patience.first_delay * 2 ** (tries - 1))
         remaining = self.remaining()
         if tries >= bound or (remaining is not None and delay >= remaining):
             return error
@@ -131,4 +141,6 @@ class Progress:
 def _cause(error: Bitrix24Error) -> str:
     if isinstance(error, RateLimitError):
         return "rate_limit"
+    if isinstance(error, ProcessLockedError):
+        return "locked"
     return "server" if isinstance(error, ServerError) else "transport"

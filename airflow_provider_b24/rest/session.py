@@ -45,15 +45,17 @@ class Patience:
     :param deadline: seconds a whole call may take, waiting and repeating included; ``None`` for any time.
     :param attempts: how often a call is sent at most when the connection or the portal fails.
     :param limit_attempts: how often a call is sent at most when the portal's limits refuse it.
+    :param lock_attempts: how often an answer is sent at most while the portal works on its process.
     :param first_delay: the delay after the first failure is random between 0 and this many seconds; the bound doubles
         with each failure.
-    :param longest_delay: bound of that growth.
+    :param longest_delay: bound of that growth; 10 seconds at most where a process is locked.
     """
 
     timeout: float = 30.0
     deadline: float | None = None
     attempts: int = 6
     limit_attempts: int = 30
+    lock_attempts: int = 40
     first_delay: float = 0.5
     longest_delay: float = 30.0
 

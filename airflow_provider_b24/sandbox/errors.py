@@ -7,17 +7,17 @@ class RestError(Exception):
     """A call that the portal refuses.
 
     :param status: HTTP status.
-    :param code: Bitrix24's error code; a few methods answer with an empty one.
+    :param code: Bitrix24's error code; a few methods answer with an empty one, processes with a number.
     :param description: the text beside it.
     """
 
-    def __init__(self, status: int, code: str, description: str) -> None:
+    def __init__(self, status: int, code: str | int, description: str) -> None:
         super().__init__(status, code, description)
         self.status = status
         self.code = code
         self.description = description
 
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, str | int]:
         """Return the answer's body."""
         return {"error": self.code, "error_description": self.description}
 
@@ -25,6 +25,24 @@ class RestError(Exception):
 def access_denied(description: str = "Access denied!", status: int = 403) -> RestError:
     """Return the refusal most methods share."""
     return RestError(status, "ACCESS_DENIED", description)
+
+
+def process_not_found(*, older: bool) -> RestError:
+    """Return what an answer to a process meets that is over.
+
+    :param older: as portals said it before they gave codes.
+    """
+    return RestError(400, "", "Empty root activity") if older else RestError(400, 404, "Workflow not found")
+
+
+def process_terminated() -> RestError:
+    """Return what an answer to a process meets that was stopped."""
+    return RestError(400, 499, "Workflow terminated")
+
+
+def process_locked() -> RestError:
+    """Return what an answer to a process meets that another request works on."""
+    return RestError(400, 423, "Workflow locked")
 
 
 def no_auth_found() -> RestError:

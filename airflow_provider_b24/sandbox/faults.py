@@ -40,10 +40,13 @@ class AnswerHtml:
 
 @dataclass(frozen=True, slots=True)
 class AnswerStatus:
-    """Refuse with any status and error code; no work is done. Also works for a call inside a batch."""
+    """Refuse with any status and error code; no work is done.
+
+    It also works for a call inside a batch, when its method is named: see :meth:`Faults.add`.
+    """
 
     status: int
-    code: str = "INTERNAL_SERVER_ERROR"
+    code: str | int = "INTERNAL_SERVER_ERROR"
     description: str = "Internal server error"
 
 

@@ -20,7 +20,13 @@ from airflow_provider_b24.sandbox.faults import Faults
 from airflow_provider_b24.sandbox.http import FrontDoor, Request
 from airflow_provider_b24.sandbox.limits import LeakyBuckets, OperatingTime
 from airflow_provider_b24.sandbox.methods import all_methods
-from airflow_provider_b24.sandbox.processes import AcceptedAnswer, DocumentId, Process, ProcessEngine
+from airflow_provider_b24.sandbox.processes import (
+    AcceptedAnswer,
+    AnswerRules,
+    DocumentId,
+    Process,
+    ProcessEngine,
+)
 from airflow_provider_b24.sandbox.queue_server import Call, QueueServer
 from airflow_provider_b24.sandbox.records import RecordStore, RecordStores
 from airflow_provider_b24.sandbox.robots import Robot, RobotRegistry
@@ -79,6 +85,11 @@ class SandboxPortal:
     :param access_token_lifetime: seconds until an access token expires.
     :param https: speak TLS with a certificate made for the purpose; clients trust it by :attr:`ca_file`.
     :param limits: whether the request limit and the operating time limit are in force.
+    :param answers: what is said to an answer that no step waits for. `portal`, as the code of the portal does:
+        `true` while the process goes on, the error code 404 when it is over, 499 when it was terminated;
+        `older-portal`: the same with an empty code and "Empty root activity" for a process that is over;
+        `documentation`: `403 ACCESS_DENIED` in any case.
+    :raises ValueError: when ``answers`` is none of these.
     """
 
     def __init__(
@@ -91,6 +102,7 @@ class SandboxPortal:
         access_token_lifetime: float = 3600,
         https: bool = False,
         limits: bool = True,
+        answers: AnswerRules = "portal",
     ) -> None:
         self.clock: Clock = clock or Clock()
         self.tariff = tariff
@@ -113,7 +125,9 @@ class SandboxPortal:
         self.buckets = LeakyBuckets(self.clock, tariff)
         self.operating = OperatingTime(self.clock)
         self.queue_server = QueueServer(self.changed)
-        self.engine = ProcessEngine(self, self.clock, self.robot_registry, EventTokens(), self.changed)
+        self.engine = ProcessEngine(
+            self, self.clock, self.robot_registry, EventTokens(), self.changed, answers
+        )
         self._address = (host, port)
         self._https = https
         self._requests: list[Request] = []
@@ -207,7 +221,7 @@ class SandboxPortal:
 
     @property
     def answers(self) -> list[AcceptedAnswer]:
-        """Every accepted `bizproc.event.send`, in order."""
+        """The answer of every step that was answered, in order; what came later is only counted there."""
         with self.changed:
             return self.engine.answers
 
@@ -270,6 +284,20 @@ class SandboxPortal:
         :param values: the document's fields.
         """
         return self.engine.start(steps, document_id, values=values)
+
+    def lock_process(self, process: Process, seconds: float | None = None) -> None:
+        """Refuse the answers and log lines of a process with 423, as if another request worked on it.
+
+        :param seconds: how long by the portal's clock, `None` until :meth:`unlock_process`.
+        :raises ValueError: when that is not a time to come.
+        """
+        if seconds is not None and seconds <= 0:
+            raise ValueError(f"A process is locked for some time, not for {seconds} seconds")
+        self.engine.lock(process, seconds)
+
+    def unlock_process(self, process: Process) -> None:
+        """Let a process take answers again."""
+        self.engine.unlock(process)
 
     def add_template(self, name: str, steps: Sequence[Step], document_type: DocumentId = _LEAD_TYPE) -> int:
         """Add a template for `bizproc.workflow.start` and return its id."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from airflow_provider_b24.sandbox.errors import access_denied
+from airflow_provider_b24.sandbox.errors import (
+    RestError,
+    access_denied,
+    process_locked,
+    process_not_found,
+    process_terminated,
+)
 from airflow_provider_b24.sandbox.steps import (
     AskPerson,
     CallActivity,
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.robots import Kind, Robot, RobotRegistry
 
 DocumentId = tuple[str, str, str]
+AnswerRules = Literal["portal", "older-portal", "documentation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,10 @@ class AcceptedAnswer:
 
     :param token: the event token, as sent.
     :param values: the declared return properties among what was sent.
-    :param count: how often the portal accepted this token: 1, as tokens are valid once.
-    :param refused: how often it came again and was refused.
+    :param count: how often the process went on with this token: 1, as a step takes one answer.
+    :param refused: how often it came again and was refused, as the process was over. Not counted is what met a locked
+        process.
+    :param ignored: how often it came again while the process went on, and was answered `true` and ignored.
     """
 
     token: str = field(repr=False)
@@ -56,6 +66,7 @@ class AcceptedAnswer:
     time: float
     count: int = 1
     refused: int = 0
+    ignored: int = 0
 
 
 @dataclass(slots=True)
@@ -67,14 +78,22 @@ class Waiting:
     token: str | None = None
     robot: Robot | None = None
 
+    @property
+    def return_properties(self) -> dict[str, dict[str, Any]]:
+        """The declared outputs of the robot, if it is one that is waited for."""
+        return self.robot.return_properties if self.robot else {}
+
 
 @dataclass(eq=False)
 class Process:
     """A running or finished workflow.
 
     :param values: the document's fields as the process reads and writes them.
-    :param answers: what each step answered, by activity name.
+    :param answers: what each step that was waited for has put out, by activity name: the declared return properties
+        that were sent or have a default. A step that has timed out has `IsTimeout` 1 as well; a later step reads 0
+        where it is missing.
     :param status: `running`, `waiting`, `completed` or `terminated`.
+    :param ignored: how many answers it was sent for steps that did not wait any more, late ones included.
     """
 
     id: str
@@ -92,6 +111,8 @@ class Process:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: list[LogEntry] = field(default_factory=list)
     position: int = 0
+    ignored: int = 0
+    locked_until: float = field(default=0.0, repr=False)
     waiting: Waiting | None = field(default=None, repr=False)
 
     @property
@@ -138,7 +159,11 @@ class World(Protocol):
 
 
 class ProcessEngine:
-    """Runs all processes of a portal. Everything happens under the portal's one lock."""
+    """Runs all processes of a portal. Everything happens under the portal's one lock.
+
+    :param rules: what is said to an answer that nobody waits for; see :class:`SandboxPortal`.
+    :raises ValueError: when there are no such rules.
+    """
 
     def __init__(
         self,
@@ -147,7 +172,13 @@ class ProcessEngine:
         robots: RobotRegistry,
         tokens: EventTokens,
         changed: threading.Condition,
+        rules: AnswerRules = "portal",
     ) -> None:
+        if rules not in get_args(AnswerRules):
+            raise ValueError(
+                f"No portal answers by {rules!r}: choose one of {', '.join(get_args(AnswerRules))}"
+            )
+        self._rules = rules
         self._world = world
         self._clock = clock
         self._robots = robots
@@ -196,23 +227,30 @@ class ProcessEngine:
             self._run(process)
             return process
 
-    def answer(self, token: object, values: object, log_message: str) -> AcceptedAnswer:
-        """Accept an answer, once, and let the process go on.
+    def answer(self, token: object, values: object, log_message: str) -> None:
+        """Accept an answer to the step that waits and let the process go on; ignore one to an earlier step.
 
-        :raises RestError: `403 ACCESS_DENIED` for any token that is not awaited now.
+        :raises RestError: when the token is not genuine, or the process is over or locked.
         """
         with self._changed:
+            earlier = self._answers.get(token) if isinstance(token, str) else None
             try:
-                process, waiting = self._awaited(token)
-            except Exception:
-                if isinstance(token, str) and token in self._answers:
-                    self._answers[token].refused += 1
+                process, waiting = self._find(token)
+            except RestError as refusal:
+                if earlier is not None and refusal.code != process_locked().code:
+                    earlier.refused += 1
                 raise
-            declared = waiting.robot.return_properties if waiting.robot else {}
-            given = values if isinstance(values, Mapping) else {}
+            if waiting is None:
+                process.ignored += 1
+                if earlier is not None:
+                    earlier.ignored += 1
+                return
+            declared = waiting.return_properties
+            sent = values if isinstance(values, Mapping) else {}
+            given = {str(name).lower(): value for name, value in sent.items()}
             accepted = AcceptedAnswer(
                 token=str(token),
-                values={name: given[name] for name in declared if name in given},
+                values={name: given[name.lower()] for name in declared if name.lower() in given},
                 log_message=log_message,
                 process_id=process.id,
                 activity=waiting.activity,
@@ -220,17 +258,30 @@ class ProcessEngine:
             )
             self._answers[accepted.token] = accepted
             self._note(process, log_message)
-            self._resume(process, accepted.values)
-            return accepted
+            self._resume(process, {**_defaults(declared), **accepted.values})
 
     def write_log(self, token: object, message: str) -> None:
-        """Write a line to the log of the process that waits for `token`.
+        """Write a line to the log of the process that waits for `token`; ignore one of an earlier step.
 
-        :raises RestError: `403 ACCESS_DENIED`.
+        :raises RestError: when the token is not genuine, or the process is over or locked.
         """
         with self._changed:
-            process, _ = self._awaited(token)
-            self._note(process, message)
+            process, waiting = self._find(token)
+            if waiting is not None:
+                self._note(process, message)
+
+    def lock(self, process: Process, seconds: float | None = None) -> None:
+        """Refuse answers and log lines for a while, as if another request worked on the process.
+
+        :param seconds: how long, `None` until :meth:`unlock`.
+        """
+        with self._changed:
+            process.locked_until = math.inf if seconds is None else self._clock.now() + seconds
+
+    def unlock(self, process: Process) -> None:
+        """Take answers again."""
+        with self._changed:
+            process.locked_until = 0.0
 
     def task_done(self, process: Process, activity: str, values: Mapping[str, Any]) -> None:
         """Let a process go on whose task is done."""
@@ -264,16 +315,32 @@ class ProcessEngine:
                 _, _, process, event_id = heapq.heappop(self._deadlines)
                 if process.waiting is not None and process.waiting.event_id == event_id:
                     self._note(process, "No answer in time")
-                    self._resume(process, {})
+                    self._resume(process, {**_defaults(process.waiting.return_properties), "IsTimeout": 1})
 
-    def _awaited(self, token: object) -> tuple[Process, Waiting]:
+    def _find(self, token: object) -> tuple[Process, Waiting | None]:
+        """Return the process that a token belongs to, and its step if that is the one that waits now."""
         self.pass_deadlines()
         said = self._tokens.read(token)
-        process = self.processes.get(said.process_id) if said else None
-        waiting = process.waiting if process else None
-        if said is None or process is None or waiting is None or waiting.event_id != said.event_id:
+        if said is None:
             raise access_denied()
-        return process, waiting
+        process = self.processes.get(said.process_id)
+        if process is None or process.finished:
+            raise self._over(process)
+        # The documentation is silent about locks; a portal by its word locks processes all the same.
+        if process.locked_until > self._clock.now():
+            raise process_locked()
+        if process.waiting is not None and process.waiting.event_id == said.event_id:
+            return process, process.waiting
+        if self._rules == "documentation":
+            raise access_denied()
+        return process, None
+
+    def _over(self, process: Process | None) -> RestError:
+        if self._rules == "documentation":
+            return access_denied()
+        if process is not None and process.status == "terminated" and self._rules == "portal":
+            return process_terminated()
+        return process_not_found(older=self._rules == "older-portal")
 
     def _run(self, process: Process) -> None:
         process.status = "running"
@@ -307,19 +374,16 @@ class ProcessEngine:
         if robot is None:
             self._note(process, f"The {kind} {step.code} is not registered")
             return None
-        subscribe = "N" if (robot.use_subscription or step.use_subscription) == "N" else "Y"
+        subscribe = "Y" if (robot.use_subscription or step.use_subscription) == "Y" else "N"
         token, event_id = self._tokens.write(process.id, activity)
         given = resolve(step.properties, self._lookup(process))
-        defaults = {
-            name: declared["Default"] for name, declared in robot.properties.items() if "Default" in declared
-        }
         call = {
             "workflow_id": process.id,
             "code": robot.code,
             "document_id": list(process.document_id),
             "document_type": list(process.document_type),
             "event_token": token,
-            "properties": {**defaults, **given},
+            "properties": {**_defaults(robot.properties), **given},
             "use_subscription": subscribe,
             "timeout_duration": step.timeout_duration,
             "ts": int(self._clock.now()),
@@ -356,9 +420,21 @@ class ProcessEngine:
                 return process.values.get(name)
             if source == "Template":
                 return process.parameters.get(name)
-            return process.answers.get(source, {}).get(name)
+            answered = process.answers.get(source)
+            if answered is None:
+                return None
+            return answered.get(name, 0 if name == "IsTimeout" else None)
 
         return lookup
+
+
+def _defaults(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, property_ in declared.items()
+        for key, value in property_.items()
+        if str(key).upper() == "DEFAULT"
+    }
 
 
 def document_type(document_id: DocumentId) -> DocumentId:

@@ -62,7 +62,7 @@ class Robot:
 
     @property
     def use_subscription(self) -> str:
-        """`Y`, `N`, or empty, which leaves the choice to the process."""
+        """`Y`, `N`, or empty, which leaves the choice to the step."""
         return str(self.fields.get("USE_SUBSCRIPTION") or "")
 
     @property

@@ -10,6 +10,8 @@ from airflow_provider_b24.sandbox.portal import SandboxPortal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_b24.sandbox.processes import AnswerRules
+
 
 def run(
     host: str = "127.0.0.1",
@@ -18,6 +20,7 @@ def run(
     tariff: str = "standard",
     https: bool = False,
     limits: bool = True,
+    answers: AnswerRules = "portal",
     announce: Callable[[SandboxPortal], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
@@ -28,7 +31,9 @@ def run(
     :param announce: called with the portal once it serves, to tell the user where.
     """
     over = stop or threading.Event()
-    with SandboxPortal(host=host, port=port, tariff=tariff, https=https, limits=limits) as portal:
+    with SandboxPortal(
+        host=host, port=port, tariff=tariff, https=https, limits=limits, answers=answers
+    ) as portal:
         if announce is not None:
             announce(portal)
         try:

@@ -48,6 +48,7 @@ def describe(portal: SandboxPortal) -> dict[str, Any]:
                     "values": a.values,
                     "count": a.count,
                     "refused": a.refused,
+                    "ignored": a.ignored,
                 }
                 for a in portal.answers[-_LAST:]
             ],

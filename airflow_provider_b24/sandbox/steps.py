@@ -29,12 +29,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class CallRobot:
-    """Call a robot and wait for its answer.
+    """Call a robot and, if it is subscribed to, wait for its answer.
 
     :param code: the robot's code.
     :param properties: its inputs; what is missing takes the declared default.
     :param timeout_duration: seconds to wait, 0 for ever.
-    :param use_subscription: `Y` waits, `N` does not; counts only if the robot leaves the choice.
+    :param use_subscription: `Y` waits, `N` does not; counts only if the robot's registration leaves the choice, and
+        then `N` is what the designer begins with.
     :param name: the activity's name, under which its answer is found; `A1`, `A2` … by default.
     :param client_id: the robot's application; without it the first that registered the code.
     :param user_id: the user behind the call; `None` for nobody, and then it carries no tokens.
@@ -43,7 +44,7 @@ class CallRobot:
     code: str
     properties: Mapping[str, Any] = field(default_factory=dict)
     timeout_duration: int = 0
-    use_subscription: str = "Y"
+    use_subscription: str = "N"
     name: str | None = None
     client_id: str | None = None
     user_id: int | None = 1

@@ -56,6 +56,7 @@ def waiting_process(portal):
             "CODE": "score",
             "HANDLER": "http://127.0.0.1:9/nobody",
             "NAME": "Score",
+            "USE_SUBSCRIPTION": "Y",
             "RETURN_PROPERTIES": {"score": {"Name": "Score"}, "seen": {"Name": "Seen", "Multiple": "Y"}},
             "auth": portal.application.access_token,
         },

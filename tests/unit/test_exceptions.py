@@ -13,6 +13,8 @@ from airflow_provider_b24.exceptions import (
     ExpiredTokenError,
     OperationTimeLimitError,
     PortalBlockedError,
+    ProcessEndedError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -37,6 +39,8 @@ def test_an_error_without_an_answer_says_no_status():
         (AuthError, False, False),
         (ExpiredTokenError, True, False),
         (EventTokenError, False, False),
+        (ProcessEndedError, False, False),
+        (ProcessLockedError, True, False),
         (RateLimitError, True, False),
         (OperationTimeLimitError, True, False),
         (PortalBlockedError, False, False),
@@ -49,6 +53,11 @@ def test_each_kind_knows_whether_repeating_makes_sense(kind, retryable, ambiguou
 
     assert isinstance(error, Bitrix24Error)
     assert (error.retryable, error.ambiguous) == (retryable, ambiguous)
+
+
+def test_whoever_expects_a_refused_token_gets_a_process_that_is_over():
+    assert issubclass(ProcessEndedError, EventTokenError)
+    assert not issubclass(ProcessLockedError, EventTokenError)
 
 
 @pytest.mark.parametrize("travel", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])

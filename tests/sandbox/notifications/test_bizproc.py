@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_b24.exceptions import Bitrix24Error, ServerError
+from airflow_provider_b24.exceptions import Bitrix24Error, ProcessLockedError, ServerError
 from airflow_provider_b24.notifications import bizproc
 from airflow_provider_b24.notifications.bizproc import BizprocEventSendNotifier
 from airflow_provider_b24.sandbox import AnswerStatus
@@ -53,6 +53,35 @@ def test_it_gives_up_before_the_dag_processor_ends_it(portal, notify, monkeypatc
 
     with pytest.raises(ServerError):
         notify(return_values={"score": 1})
+
+    assert portal.answers == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_is_locked_for_a_moment_gets_its_answer(portal, waiting_process, notify):
+    portal.faults.add(AnswerStatus(400, 423, "Locked"), "bizproc.event.send", times=5)
+
+    notify(return_values={"score": 1})
+
+    assert waiting_process.wait().status == "completed"
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 0)]
+
+
+def test_a_process_that_stays_locked_is_an_error(portal, waiting_process, notify, monkeypatch):
+    monkeypatch.setattr(bizproc, "PATIENCE", 1.0)
+    portal.lock_process(waiting_process)
+
+    with pytest.raises(ProcessLockedError):
+        notify(return_values={"score": 1})
+
+    assert portal.answers == []
+
+
+@pytest.mark.parametrize("verb", ["kill", "terminate"])
+def test_a_process_that_is_over_needs_no_answer(portal, waiting_process, notify, verb):
+    getattr(portal.engine, verb)(waiting_process, *([""] if verb == "terminate" else []))
+
+    notify(return_values={"score": 1})
 
     assert portal.answers == []
 

@@ -16,6 +16,7 @@ from airflow_provider_b24.sandbox import SandboxPortal
 SCORE = {
     "CODE": "score",
     "NAME": "Score the lead",
+    "USE_SUBSCRIPTION": "Y",
     "PROPERTIES": {"model": {"Name": "Model", "Type": "string", "Default": "fast"}},
     "RETURN_PROPERTIES": {"score": {"Name": "Score", "Type": "double"}, "verdict": {"Name": "Verdict"}},
 }

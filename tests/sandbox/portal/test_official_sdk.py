@@ -79,7 +79,8 @@ def test_it_registers_a_robot_reads_its_call_and_answers(
         "RETURN_PROPERTIES": {"score": {"Name": "Score", "Type": "double"}},
     }
     assert sdk_token.call_method("bizproc.robot.add", robot)["result"] is True
-    process = https_portal.start_process([CallRobot("score", {"tags": ["a", "b"], "deep": True})])
+    step = CallRobot("score", {"tags": ["a", "b"], "deep": True}, use_subscription="Y")
+    process = https_portal.start_process([step])
     call = https_portal.wait_for_call()
     data = OAuthWorkflowData.from_dict(dict(parse_qsl(call.body.decode("ascii"))))
     assert (data.workflow_id, data.document_id) == (process.id, ["crm", "CCrmDocumentLead", "LEAD_77"])

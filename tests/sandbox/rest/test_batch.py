@@ -8,16 +8,71 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, ServerError
-from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Reply
+from airflow_provider_b24.exceptions import (
+    BatchError,
+    Bitrix24Error,
+    EventTokenError,
+    ProcessEndedError,
+    ProcessLockedError,
+    ServerError,
+)
+from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Reply, Webhook
 from airflow_provider_b24.rest.encoding import UnsendableValueError
-from airflow_provider_b24.sandbox import AnswerHtml, AnswerStatus, DropConnection
+from airflow_provider_b24.sandbox import AnswerHtml, AnswerStatus, CallRobot, DropConnection, SandboxPortal
 
 
 @pytest.fixture
 def client(portal_webhook, quick, free_clock):
     with Bitrix24Client(portal_webhook, patience=quick, clock=free_clock, sleep=free_clock.sleep) as client:
         yield client
+
+
+def test_each_answer_of_a_batch_meets_its_own_process(portal, client):
+    robot = {"CODE": "r", "NAME": "R", "HANDLER": "http://127.0.0.1:9/", "USE_SUBSCRIPTION": "Y"}
+    portal.robot_registry.add("robot", portal.application.client_id, robot)
+    kinds = ("waiting", "goes on", "completed", "killed", "terminated", "locked")
+    processes = {
+        kind: portal.start_process([CallRobot("r")] * (2 if kind == "goes on" else 1)) for kind in kinds
+    }
+    tokens = {kind: process.waiting_for for kind, process in processes.items()}
+    for kind in ("completed", "goes on"):
+        client.send_event(tokens[kind])
+    client.call("bizproc.workflow.kill", {"ID": processes["killed"].id})
+    client.call("bizproc.workflow.terminate", {"ID": processes["terminated"].id})
+    portal.lock_process(processes["locked"])
+    tokens["forged"] = tokens["waiting"][:-1]
+
+    outcomes = client.batch(
+        [("bizproc.event.send", {"EVENT_TOKEN": token}) for token in tokens.values()], deadline=60
+    )
+
+    assert dict(zip(tokens, [type(outcome) for outcome in outcomes], strict=True)) == {
+        "waiting": Reply,
+        "goes on": Reply,
+        "completed": ProcessEndedError,
+        "killed": ProcessEndedError,
+        "terminated": ProcessEndedError,
+        "locked": ProcessLockedError,
+        "forged": EventTokenError,
+    }
+    assert len(portal.answers) == 3
+    assert processes["goes on"].ignored == 1
+
+
+@pytest.mark.parametrize("rules", ["portal", "documentation"])
+def test_the_answers_of_a_batch_that_was_lost_on_the_way_back_are_delivered(quick, free_clock, rules):
+    with SandboxPortal(limits=False, answers=rules) as portal:
+        robot = {"CODE": "r", "NAME": "R", "HANDLER": "http://127.0.0.1:9/", "USE_SUBSCRIPTION": "Y"}
+        portal.robot_registry.add("robot", portal.application.client_id, robot)
+        tokens = [portal.start_process([CallRobot("r")]).waiting_for for _ in range(3)]
+        portal.faults.add(DropConnection(after_work=True), "batch")
+        with Bitrix24Client(
+            Webhook.from_url(portal.webhook.url), patience=quick, clock=free_clock, sleep=free_clock.sleep
+        ) as client:
+            outcomes = client.batch([("bizproc.event.send", {"EVENT_TOKEN": token}) for token in tokens])
+
+        assert [outcome.result for outcome in outcomes] == [True] * 3
+        assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)] * 3
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=10) | st.sampled_from(

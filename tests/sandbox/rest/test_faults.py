@@ -9,13 +9,16 @@ from airflow_provider_b24.exceptions import (
     AuthError,
     Bitrix24Error,
     EventTokenError,
+    ProcessEndedError,
+    ProcessLockedError,
     ServerError,
     TransportError,
 )
-from airflow_provider_b24.rest import Bitrix24Client, Call, Webhook
+from airflow_provider_b24.rest import Call, Webhook
 from airflow_provider_b24.sandbox import (
     AnswerHtml,
     AnswerStatus,
+    AskPerson,
     CallRobot,
     Delay,
     DropConnection,
@@ -95,52 +98,108 @@ def test_a_page_that_is_no_portal_is_an_error(hold, portal):
 # Answers to processes
 
 
-@pytest.fixture
-def process(portal, portal_app, firm_store):
+@pytest.fixture(params=["portal", "older-portal", "documentation"])
+def portal_by_any_rules(request):
+    """A portal for each way to speak of an answer that nobody waits for."""
+    with SandboxPortal(limits=False, answers=request.param) as running:
+        yield running
+
+
+def waiting(portal, *more):
     """A process that waits for its robot's answer."""
-    with Bitrix24Client(portal_app, token_store=firm_store) as client:
-        client.call(
-            "bizproc.robot.add",
-            {
-                "CODE": "score",
-                "HANDLER": f"{portal.url}/nobody",
-                "AUTH_USER_ID": 1,
-                "USE_SUBSCRIPTION": "Y",
-                "NAME": "Score",
-                "RETURN_PROPERTIES": {"score": {"Name": "Score", "Type": "int"}},
-            },
-        )
-    return portal.start_process([CallRobot("score")])
+    robot = {
+        "CODE": "score",
+        "HANDLER": f"{portal.url}/nobody",
+        "USE_SUBSCRIPTION": "Y",
+        "NAME": "Score",
+        "RETURN_PROPERTIES": {"score": {"Name": "Score", "Type": "int"}},
+    }
+    portal.robot_registry.add("robot", portal.application.client_id, robot)
+    return portal.start_process([CallRobot("score"), *more])
 
 
-@pytest.fixture
-def answer_call(portal, process):
-    (call,) = portal.calls
-    return Call(
-        "bizproc.event.send", {"EVENT_TOKEN": call.fields["event_token"], "RETURN_VALUES": {"score": 5}}
-    )
+def answer_of(process, score=5):
+    params = {"EVENT_TOKEN": process.waiting_for, "RETURN_VALUES": {"score": score}}
+    return Call("bizproc.event.send", params)
 
 
 @pytest.mark.parametrize("fault", [*REFUSED_BEFORE_WORK, *(fault for fault, _ in LEFT_OPEN)], ids=repr)
 def test_an_answer_arrives_once_whatever_happens_to_its_first_copy(
-    hold, portal, portal_webhook, process, answer_call, fault, caplog
+    hold, portal, portal_webhook, fault, caplog
 ):
+    call = answer_of(waiting(portal))
     portal.faults.add(fault, "bizproc.event.send")
 
     with caplog.at_level(logging.WARNING, "airflow_provider_b24.rest"):
-        assert hold(portal_webhook, answer_call, timeout=short(fault)).result is True
+        assert hold(portal_webhook, call, timeout=short(fault)).result is True
 
     assert len(portal.answers) == 1
     assert portal.answers[0].values == {"score": "5"}
     assert ("counts as delivered" in caplog.text) is (dict(LEFT_OPEN).get(fault, False))
 
 
-def test_a_second_answer_is_refused(hold, portal_webhook, process, answer_call):
-    hold(portal_webhook, answer_call)
+@pytest.mark.parametrize("fault", [DropConnection(after_work=True), TruncateJson()], ids=repr)
+def test_an_answer_whose_first_copy_arrived_is_delivered_whatever_the_portal_says(
+    hold, portal_by_any_rules, fault
+):
+    portal = portal_by_any_rules
+    call = answer_of(waiting(portal))
+    portal.faults.add(fault, "bizproc.event.send")
+
+    assert hold(Webhook.from_url(portal.webhook.url), call).result is True
+
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
+
+
+def test_an_answer_whose_first_copy_arrived_is_ignored_while_the_process_goes_on(
+    hold, portal, portal_webhook
+):
+    call = answer_of(waiting(portal, AskPerson(1)))
+    portal.faults.add(DropConnection(after_work=True), "bizproc.event.send")
+
+    assert hold(portal_webhook, call).result is True
+
+    assert [(answer.count, answer.ignored) for answer in portal.answers] == [(1, 1)]
+
+
+def test_an_answer_to_a_process_that_is_over_is_an_error(hold, portal_by_any_rules, request):
+    portal = portal_by_any_rules
+    credentials, call = Webhook.from_url(portal.webhook.url), answer_of(waiting(portal))
+    hold(credentials, call)
 
     with pytest.raises(EventTokenError) as caught:
-        hold(portal_webhook, answer_call)
-    assert str(answer_call.params["EVENT_TOKEN"]) not in str(caught.value)
+        hold(credentials, call)
+    documented = request.node.callspec.params["portal_by_any_rules"] == "documentation"
+    assert isinstance(caught.value, ProcessEndedError) is not documented
+    assert not caught.value.retryable
+    assert str(call.params["EVENT_TOKEN"]) not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["bizproc.event.send", "bizproc.activity.log"])
+def test_a_process_that_is_locked_for_a_moment_is_asked_again(hold, portal, portal_webhook, method):
+    process = waiting(portal)
+    portal.faults.add(AnswerStatus(400, 423, "Locked"), method, times=8)
+
+    params = {"EVENT_TOKEN": process.waiting_for, "LOG_MESSAGE": "arrived"}
+    assert hold(portal_webhook, Call(method, params), attempts=1).result is True
+
+    assert [entry.message for entry in process.log] == ["arrived"]
+
+
+def test_a_process_that_stays_locked_has_got_nothing_and_can_be_answered_later(hold, portal, portal_webhook):
+    process = waiting(portal)
+    call = answer_of(process)
+    portal.lock_process(process)
+
+    with pytest.raises(ProcessLockedError) as caught:
+        hold(portal_webhook, call, lock_attempts=3)
+    assert (caught.value.retryable, caught.value.ambiguous) == (True, False)
+    assert len(portal.requests) == 3
+    assert portal.answers == []
+
+    portal.unlock_process(process)
+    assert hold(portal_webhook, call).result is True
+    assert portal.answers[0].values == {"score": "5"}
 
 
 # Moves

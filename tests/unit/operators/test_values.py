@@ -115,7 +115,10 @@ def test_a_mapping_json_or_a_python_literal_is_read(rendered, read):
     assert parse_return_values(rendered) == read
 
 
-@pytest.mark.parametrize("rendered", ["score=5", "{'score': open('x')}", "[1, 2]", "5", [1], 5, "{" * 9999])
+@pytest.mark.parametrize(
+    "rendered",
+    ["score=5", "{'score': open('x')}", "{[1]: 2}", "{{}}", "[1, 2]", "5", [1], 5, "{" * 9999],
+)
 def test_anything_else_is_an_error_that_shows_what_was_read(rendered):
     with pytest.raises(ValueError, match="return_values") as caught:
         parse_return_values(rendered)

@@ -10,6 +10,8 @@ from airflow_provider_b24.exceptions import (
     Bitrix24Error,
     EventTokenError,
     OperationTimeLimitError,
+    ProcessEndedError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -32,7 +34,7 @@ class BatchPortal:
         self.batches: list[list[str]] = []
         self.alone: list[str] = []
         self.troubles: list = []
-        self.errors: dict[str, list[str]] = {}
+        self.errors: dict[str, list[str | int]] = {}
         self.done: list[str] = []
 
     def work(self, method, params):
@@ -152,10 +154,11 @@ def test_a_call_that_creates_is_not_repeated_after_a_failure_inside(hold, batch_
     assert outcomes[1].ambiguous
 
 
+@pytest.mark.parametrize("code", ["ACCESS_DENIED", 404, "499"])
 @pytest.mark.parametrize("arrived", [True, False])
-def test_after_an_ambiguous_failure_each_call_goes_by_its_own_rule(hold, batch_portal, arrived):
+def test_after_an_ambiguous_failure_each_call_goes_by_its_own_rule(hold, batch_portal, arrived, code):
     batch_portal.troubles = [("after", TIMEOUT) if arrived else TIMEOUT]
-    batch_portal.errors = {"token": ["", "ACCESS_DENIED"]} if arrived else {}
+    batch_portal.errors = {"token": ["", code]} if arrived else {}
     calls = [
         ("crm.deal.get", {"n": "read"}),
         ("crm.deal.add", {"n": "create"}),
@@ -171,10 +174,30 @@ def test_after_an_ambiguous_failure_each_call_goes_by_its_own_rule(hold, batch_p
 
 
 def test_a_spent_event_token_is_an_error_of_its_own_call(hold, batch_portal):
-    batch_portal.errors = {"spent": ["ACCESS_DENIED"]}
-    calls = [("bizproc.event.send", {"EVENT_TOKEN": token}) for token in ("good", "spent", "fine")]
+    batch_portal.errors = {"spent": ["ACCESS_DENIED"], "over": [404], "stopped": ["499"]}
+    tokens = ("good", "spent", "over", "stopped", "fine")
+    calls = [("bizproc.event.send", {"EVENT_TOKEN": token}) for token in tokens]
 
-    assert results(hold(calls)) == [True, EventTokenError, True]
+    assert results(hold(calls)) == [True, EventTokenError, ProcessEndedError, ProcessEndedError, True]
+
+
+@pytest.mark.parametrize("halt", [False, True])
+def test_only_the_answer_to_a_locked_process_is_sent_again(hold, batch_portal, halt):
+    batch_portal.errors = {"locked": [423, "423", 423]}
+    calls = [("bizproc.event.send", {"EVENT_TOKEN": token}) for token in ("good", "locked", "fine")]
+
+    assert results(hold(calls, halt=halt, attempts=1)) == [True, True, True]
+    assert sorted(batch_portal.done) == ["fine", "good", "locked"]
+
+
+def test_a_process_that_stays_locked_is_an_error_of_its_own_answer(hold, batch_portal):
+    batch_portal.errors = {"locked": [423] * 99}
+    calls = [("bizproc.event.send", {"EVENT_TOKEN": token}) for token in ("good", "locked")]
+
+    outcomes = hold(calls, deadline=60)
+
+    assert results(outcomes) == [True, ProcessLockedError]
+    assert (outcomes[1].retryable, outcomes[1].ambiguous) == (True, False)
 
 
 def test_a_batch_that_never_left_is_repeated_as_a_whole(hold, batch_portal):

@@ -11,6 +11,8 @@ from airflow_provider_b24.exceptions import (
     Bitrix24Error,
     EventTokenError,
     OperationTimeLimitError,
+    ProcessEndedError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -171,11 +173,23 @@ def test_an_error_after_an_ambiguous_failure_stays_ambiguous(open_session, drive
 # Answers to a process
 
 
+GONE = [
+    (403, "ACCESS_DENIED", "Access denied!"),
+    (400, 404, "Workflow not found"),
+    (404, "404", "Workflow not found"),
+    (400, "", "Empty root activity"),
+    (400, 0, "Empty root activity"),
+    (400, 499, "Terminated"),
+]
+LOG = Call("bizproc.activity.log", {"EVENT_TOKEN": "ev3nt", "LOG_MESSAGE": "half"})
+
+
+@pytest.mark.parametrize("refused", GONE)
 @pytest.mark.parametrize("failure", [BROKEN, TIMEOUT])
 def test_an_answer_whose_first_copy_had_arrived_counts_as_delivered(
-    open_session, drive, refusal, caplog, failure
+    open_session, drive, refusal, caplog, failure, refused
 ):
-    driver = drive([failure, refusal(403, "ACCESS_DENIED", "Access denied!")])
+    driver = drive([failure, refusal(*refused)])
 
     with caplog.at_level(logging.WARNING):
         assert driver.hold(converse(ANSWER, open_session())).result is True
@@ -191,9 +205,55 @@ def test_an_answer_that_was_cut_off_and_then_refused_counts_as_delivered(
     assert driver.hold(converse(ANSWER, open_session())).result is True
 
 
-def test_an_answer_that_is_refused_at_once_is_an_error(open_session, drive, refusal):
-    with pytest.raises(EventTokenError):
-        drive([refusal(403, "ACCESS_DENIED", "Access denied!")]).hold(converse(ANSWER, open_session()))
+@pytest.mark.parametrize("call", [ANSWER, LOG])
+@pytest.mark.parametrize("refused", GONE)
+def test_an_answer_that_is_refused_at_once_is_an_error(open_session, drive, refusal, call, refused):
+    with pytest.raises(EventTokenError) as caught:
+        drive([refusal(*refused)]).hold(converse(call, open_session()))
+    assert isinstance(caught.value, ProcessEndedError) is (refused[1] != "ACCESS_DENIED")
+    assert not caught.value.ambiguous
+
+
+@pytest.mark.parametrize("call", [ANSWER, LOG])
+@pytest.mark.parametrize("locked", [(400, 423), (423, "423"), (500, 423)])
+def test_a_locked_process_is_asked_again_with_growing_delay(open_session, drive, ok, refusal, call, locked):
+    driver = drive([refusal(*locked)] * 8 + [ok()])
+
+    assert driver.hold(converse(call, open_session(attempts=2, limit_attempts=2))).result is True
+    assert driver.sleeps == [0.5, 1, 2, 4, 8, 10, 10, 10]
+
+
+def test_a_process_that_stays_locked_is_an_error_that_can_be_tried_again(open_session, drive, refusal):
+    driver = drive([refusal(400, 423, "Locked")] * 3)
+
+    with pytest.raises(ProcessLockedError) as caught:
+        driver.hold(converse(ANSWER, open_session(lock_attempts=3)))
+    assert (caught.value.retryable, caught.value.ambiguous) == (True, False)
+
+
+def test_a_locked_process_is_not_waited_for_after_the_deadline(open_session, drive, refusal, hand_clock):
+    driver = drive(lambda request: refusal(400, 423, "Locked"))
+    started = hand_clock.now
+
+    with pytest.raises(ProcessLockedError):
+        driver.hold(converse(ANSWER, open_session(), deadline=20))
+    assert 5 < hand_clock.now - started <= 20
+
+
+def test_a_locked_process_leaves_open_what_was_open_before(open_session, drive, refusal):
+    driver = drive([TIMEOUT, refusal(400, 423), refusal(400, 404)])
+    assert driver.hold(converse(ANSWER, open_session())).result is True
+
+    with pytest.raises(ProcessLockedError) as caught:
+        drive([TIMEOUT, refusal(400, 423)]).hold(converse(ANSWER, open_session(lock_attempts=1)))
+    assert (caught.value.retryable, caught.value.ambiguous) == (True, True)
+
+
+def test_a_refusal_that_is_not_about_the_token_is_no_delivery(open_session, drive, refusal):
+    with pytest.raises(Bitrix24Error) as caught:
+        drive([TIMEOUT, refusal(400, "TARIFF", "Not in your plan")]).hold(converse(ANSWER, open_session()))
+    assert not isinstance(caught.value, EventTokenError)
+    assert caught.value.ambiguous
 
 
 def test_an_answer_refused_after_a_failure_that_sent_nothing_is_an_error(open_session, drive, refusal):

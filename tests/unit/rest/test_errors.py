@@ -10,6 +10,8 @@ from airflow_provider_b24.exceptions import (
     ExpiredTokenError,
     OperationTimeLimitError,
     PortalBlockedError,
+    ProcessEndedError,
+    ProcessLockedError,
     RateLimitError,
     ServerError,
     TransportError,
@@ -21,6 +23,7 @@ from airflow_provider_b24.rest._errors import (
     system_error,
 )
 
+ANSWERS = ["bizproc.event.send", "bizproc.activity.log", "BizProc.Event.Send"]
 TABLE = [
     (500, "INTERNAL_SERVER_ERROR", ServerError, True),
     (500, "ERROR_UNEXPECTED_ANSWER", ServerError, True),
@@ -57,17 +60,52 @@ def test_each_known_code_advises_the_reader():
     assert all(known.advice.endswith(".") for known in SYSTEM_ERRORS.values())
 
 
-def test_a_plan_without_rest_blocks_the_portal():
-    error = system_error(
-        "ACCESS_DENIED", "REST API is available only on commercial plans", 403, "profile", "p"
-    )
+@pytest.mark.parametrize("method", ["profile", *ANSWERS])
+@pytest.mark.parametrize(
+    "text",
+    ["REST API is available only on commercial plans", "Access denied! Available only on extended plans"],
+)
+def test_a_plan_without_rest_blocks_the_portal_and_says_nothing_of_the_event_token(method, text):
+    assert isinstance(system_error("ACCESS_DENIED", text, 403, method, "p"), PortalBlockedError)
 
-    assert isinstance(error, PortalBlockedError)
 
-
-@pytest.mark.parametrize("method", ["bizproc.event.send", "bizproc.activity.log", "BizProc.Event.Send"])
+@pytest.mark.parametrize("method", ANSWERS)
 def test_access_denied_to_an_answer_is_about_its_event_token(method):
-    assert isinstance(system_error("ACCESS_DENIED", "Access denied!", 403, method, "p"), EventTokenError)
+    assert type(system_error("ACCESS_DENIED", "Access denied!", 403, method, "p")) is EventTokenError
+
+
+@pytest.mark.parametrize("method", ANSWERS)
+@pytest.mark.parametrize("status", [None, 200, 400, 404, 423, 500])
+@pytest.mark.parametrize(
+    ("code", "description", "kind"),
+    [
+        ("404", "Workflow not found", ProcessEndedError),
+        ("404", "", ProcessEndedError),
+        ("499", "Terminated", ProcessEndedError),
+        ("refused", "Empty root activity", ProcessEndedError),
+        ("423", "Locked", ProcessLockedError),
+    ],
+)
+def test_what_the_process_is_doing_is_told_by_the_code_whatever_the_status(
+    method, status, code, description, kind
+):
+    error = system_error(code, description, status, method, "p")
+
+    assert type(error) is kind
+    assert (error.retryable, error.ambiguous) == (kind is ProcessLockedError, False)
+    assert (error.code, error.status) == (code, status)
+
+
+@pytest.mark.parametrize("code", ["404", "423", "499"])
+def test_the_codes_of_processes_mean_nothing_elsewhere(code):
+    assert type(system_error(code, "Empty root activity", 400, "crm.deal.get", "p")) is Bitrix24Error
+
+
+@pytest.mark.parametrize("code", ["402", "ERROR_TARIFF", "refused", "0"])
+def test_an_unknown_refusal_of_an_answer_is_not_about_its_event_token(code):
+    error = system_error(code, "Not in your tariff", 400, "bizproc.event.send", "p")
+
+    assert type(error) is Bitrix24Error
 
 
 @pytest.mark.parametrize(

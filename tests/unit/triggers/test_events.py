@@ -6,11 +6,21 @@ import msgspec
 import pytest
 from airflow.sdk.execution_time.comms import _RequestFrame
 
-from airflow_provider_b24.exceptions import AuthError, ServerError, TransportError
+from airflow_provider_b24.exceptions import (
+    AuthError,
+    EventTokenError,
+    ProcessEndedError,
+    ProcessLockedError,
+    ServerError,
+    TransportError,
+)
 from airflow_provider_b24.triggers._events import error_event, error_of, event_of
 
 
-@pytest.mark.parametrize("kind", [AuthError, ServerError, TransportError])
+@pytest.mark.parametrize(
+    "kind",
+    [AuthError, EventTokenError, ProcessEndedError, ProcessLockedError, ServerError, TransportError],
+)
 @pytest.mark.parametrize("ambiguous", [True, False])
 @pytest.mark.parametrize("retryable", [True, False])
 def test_an_error_arrives_as_it_was(kind, ambiguous, retryable):
