@@ -54,7 +54,7 @@ def _opened(text: str) -> str:
     encrypted, _, conn_id = text.removeprefix(_SEALED).partition(":")
     connection = PortalConnection.load(conn_id)
     try:
-        return Fernet(_key(connection)).decrypt(encrypted).decode()
+        return Fernet(_key(connection)).decrypt(encrypted.encode()).decode()
     except InvalidToken:
         raise SealedTokenError(
             f"The event token of this run cannot be read: the secret of the Airflow connection {conn_id!r} (webhook "

@@ -27,7 +27,7 @@ class BizprocEventSendNotifier(BaseNotifier):
     A process that is over, or an event token that is not accepted any more, means that nobody waits: nothing is wrong
     then. What may pass, such as a process that is locked for a moment, is retried for half a minute.
 
-    :param event_token: the token that came with the call. (templated)
+    :param event_token: the token that came with the call, sealed or plain. (templated)
     :param return_values: property name to value, converted as by ``BizprocEventSendOperator``. (templated)
     :param log_message: text for the process's log. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
@@ -57,17 +57,20 @@ class BizprocEventSendNotifier(BaseNotifier):
 
         :raises Bitrix24Error: when the portal refused, or could not be reached in time.
         """
-        self.send(self.event_token, self._values(), self.log_message)
+        from airflow_provider_b24.hooks.sealing import unseal
+
+        self.send(unseal(self.event_token), self._values(), self.log_message)
 
     async def async_notify(self, context: Context) -> None:
         """Answer from the triggerer, where deadlines call back, together with the answers of other triggers.
 
         :raises Bitrix24Error: when the portal refused, or could not be reached in time.
         """
+        from airflow_provider_b24.hooks.sealing import unseal
         from airflow_provider_b24.rest.client import answer_params
         from airflow_provider_b24.triggers._shared_portal import shared_portal
 
-        params = answer_params(self.event_token, self._values(), self.log_message)
+        params = answer_params(unseal(self.event_token), self._values(), self.log_message)
         attempts = _Attempts(self.log)
         while attempts.go_on:
             try:

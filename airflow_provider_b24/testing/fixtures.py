@@ -23,6 +23,9 @@ from airflow_provider_b24.testing.sandbox_connection import as_environment, oaut
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
+    from airflow_provider_b24.robots import RobotCall
+    from airflow_provider_b24.robots.definition import RobotDefinition
+
 _NOBODY = "http://127.0.0.1:9/"
 """The discard port: the call is handed to the DAG by the fixture, not by HTTP."""
 
@@ -70,7 +73,7 @@ def run_robot(
         step = CallActivity if definition.kind == "activity" else CallRobot
         process = sandbox_portal.start_process([step(definition.code, properties, name="Robot")])
         call = sandbox_portal.wait_for_call()
-        _run(dag, RobotCall.from_form(call.fields, definition).to_conf())
+        _run(dag, definition, RobotCall.from_form(call.fields, definition))
         if not process.finished:
             raise AssertionError(f"The DAG {dag.dag_id!r} has ended, but the process was not answered")
         return process.answers["Robot"]
@@ -78,15 +81,11 @@ def run_robot(
     return run
 
 
-def _run(dag: DAG, conf: dict[str, Any]) -> None:
-    """Run all tasks, then do what Airflow's DAG processor does when a run has failed.
+def _run(dag: DAG, definition: RobotDefinition, call: RobotCall) -> None:
+    """Run all tasks, then do what the dispatcher does when a run has failed: answer with the values for failure."""
+    from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
-    `dag.test()` does not call a robot's failure callback: it has no conf to give to it.
-    """
-    dag_run = dag.test(run_conf=conf)
-    callbacks = dag.on_failure_callback
-    if dag_run.state == "failed":
-        context: Any = {"dag": dag, "dag_run": dag_run, "run_id": dag_run.run_id, "reason": "task_failure"}
-        for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-            if callback is not None:
-                callback(context)
+    dag_run = dag.test(run_conf=call.to_conf())
+    if dag_run.state == "failed" and call.use_subscription:
+        with Bitrix24Hook(definition.bitrix24_conn_id) as hook:
+            hook.send_event(call.token, definition.answer(definition.on_failure, complete=False))

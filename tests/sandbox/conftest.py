@@ -71,16 +71,19 @@ def waiting_process(portal):
 
 @pytest.fixture
 def xcoms(monkeypatch):
-    """XComs in memory, for triggers: outside a triggerer there is nobody who keeps them."""
-    from airflow.sdk.execution_time.xcom import XCom
+    """XComs in memory: outside a worker and a triggerer there is nobody who keeps them."""
+    from airflow.sdk.bases.xcom import BaseXCom
 
     kept = {}
 
     def place(key, dag_id, task_id, run_id, map_index):
         return (dag_id, run_id, task_id, map_index, key)
 
-    monkeypatch.setattr(XCom, "get_one", lambda key, **task: kept.get(place(key, **task)))
-    monkeypatch.setattr(XCom, "set", lambda key, value, **task: kept.__setitem__(place(key, **task), value))
+    monkeypatch.setattr(BaseXCom, "get_one", lambda key, **task: kept.get(place(key, **task)))
+    monkeypatch.setattr(
+        BaseXCom, "set", lambda key, value, **task: kept.__setitem__(place(key, **task), value)
+    )
+    monkeypatch.setattr(BaseXCom, "delete", lambda key, **task: kept.pop(place(key, **task), None))
     return kept
 
 
@@ -92,6 +95,9 @@ def run_task(xcoms):
 
     def run(operator, *, try_number=1, conf=None):
         first_run = first_runs.setdefault(operator.task_id, timezone.utcnow())
+        left = [place for place in xcoms if place[:4] == ("dag", "run", operator.task_id, -1)]
+        for place in left:  # Airflow names them to the task that starts, and deletes them
+            del xcoms[place]
         ti = SimpleNamespace(
             dag_id="dag",
             task_id=operator.task_id,
@@ -99,6 +105,7 @@ def run_task(xcoms):
             map_index=-1,
             try_number=try_number,
             get_first_reschedule_date=lambda context: first_run,
+            _ti_context_from_server=SimpleNamespace(xcom_keys_to_clear=[key for *_, key in left]),
         )
         context = {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(conf=conf or {}), "params": {}}
         operator.render_template_fields(context)

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ProcessLockedError, ServerError
+from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.sealing import seal
 from airflow_provider_b24.notifications import bizproc
 from airflow_provider_b24.notifications.bizproc import BizprocEventSendNotifier
 from airflow_provider_b24.sandbox import AnswerStatus
@@ -19,7 +21,9 @@ def notify(request, waiting_process, monkeypatch):
     monkeypatch.setattr(bizproc, "_PAUSE", 0.01)
     context = {"dag_run": SimpleNamespace(conf={"event_token": waiting_process.waiting_for}), "dag": None}
 
-    def notify(**arguments):
+    def notify(*, conf_token=None, **arguments):
+        if conf_token is not None:
+            context["dag_run"].conf["event_token"] = conf_token
         notifier = BizprocEventSendNotifier(**arguments)
         notifier.render_template_fields(context)
         if request.param == "triggerer":
@@ -37,6 +41,14 @@ def test_the_process_goes_on_with_converted_values(portal, waiting_process, noti
     [answer] = portal.answers
     assert answer.values == {"score": "2", "seen": ["Y", ""]}
     assert "too late" in [entry.message for entry in waiting_process.log]
+
+
+def test_the_event_token_of_a_robots_run_is_sealed(portal, waiting_process, notify):
+    token = waiting_process.waiting_for
+
+    notify(return_values={"score": 1}, conf_token=seal(token, PortalConnection.load("bitrix24_default")))
+
+    assert [answer.token for answer in portal.answers] == [token]
 
 
 def test_what_may_pass_is_tried_again(portal, waiting_process, notify):

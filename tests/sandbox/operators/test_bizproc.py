@@ -7,6 +7,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ServerError
+from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.sealing import seal
+from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
 from airflow_provider_b24.operators.bizproc import (
     BizprocActivityLogOperator,
     BizprocEventSendOperator,
@@ -90,6 +93,58 @@ def test_what_cannot_be_sent_fails_at_once_and_nothing_is_sent(
     assert [request.method for request in portal.requests] == ["bizproc.robot.add"]
 
 
+@pytest.fixture
+def sealed(waiting_process):
+    """The event token as a robot's run has it in its conf."""
+    return seal(waiting_process.waiting_for, PortalConnection.load("bitrix24_default"))
+
+
+def test_a_sealed_token_answers_and_is_nowhere_to_be_read(
+    portal, waiting_process, run_task, deferrable, sealed, caplog
+):
+    token = waiting_process.waiting_for
+    with caplog.at_level(logging.DEBUG):
+        done = run_task(
+            BizprocEventSendOperator(task_id="answer", return_values={"score": 1}, deferrable=deferrable),
+            conf={"event_token": sealed},
+        )
+    assert done is True
+    assert [answer.token for answer in portal.answers] == [token]
+    assert token not in caplog.text
+
+
+def test_a_sealed_token_writes_to_the_log_of_the_process(waiting_process, run_task, sealed):
+    operator = BizprocActivityLogOperator(task_id="log", log_message="half way")
+    run_task(operator, conf={"event_token": sealed})
+    assert any("half way" in entry.message for entry in waiting_process.log)
+
+
+@pytest.mark.parametrize("rendered", ["", " ", "None", None])
+def test_a_token_that_is_none_is_refused_before_anything_is_sent(portal, waiting_process, run_task, rendered):
+    before = len(portal.requests)
+    for operator in (BizprocEventSendOperator, BizprocActivityLogOperator):
+        more = {"log_message": "x"}
+        with pytest.raises(AirflowFailException, match="event_token is empty"):
+            run_task(
+                operator(task_id="answer", event_token="{{ dag_run.conf['token'] }}", **more),
+                conf={"token": rendered},
+            )
+    assert len(portal.requests) == before
+
+
+def test_the_log_says_what_was_sent_to_whom(portal, waiting_process, run_task, deferrable, capfd, caplog):
+    caplog.set_level(logging.INFO)
+    run_task(
+        BizprocEventSendOperator(task_id="answer", return_values={"score": "x" * 900}, deferrable=deferrable),
+        conf={"event_token": waiting_process.waiting_for, "workflow_id": waiting_process.id},
+    )
+    printed = capfd.readouterr()
+    log = printed.out + printed.err + caplog.text
+    assert f"for process {waiting_process.id} at {portal.url}: score=" in log
+    assert "x" * 190 in log
+    assert "x" * 201 not in log
+
+
 def test_a_used_token_fails_at_once(portal, waiting_process, run_task, deferrable):
     token = waiting_process.waiting_for
     run_task(BizprocEventSendOperator(task_id="answer", event_token=token))
@@ -122,12 +177,27 @@ def test_a_retry_that_is_refused_counts_the_earlier_try_as_delivered(
 
 
 def test_a_triggerer_that_died_after_sending_does_not_fail_the_task(portal, waiting_process, run_task, xcoms):
-    operator = BizprocEventSendOperator(
-        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
-    )
-    assert run_task(operator) is True
-    assert run_task(operator) is True, "the next triggerer repeats what the first one began"
-    assert len(portal.answers) == 1
+    from airflow_provider_b24.triggers import bizproc
+
+    class Twice(bizproc.BizprocEventSendTrigger):
+        async def run(self):
+            sent = [event async for event in super().run()]
+            assert len(sent) == 1, "and it dies before Airflow has it"
+            note = AnswerNote("sending", dt.datetime.now(dt.UTC), self.return_values)
+            xcoms["dag", "run", "answer", -1, NOTE_KEY] = note.to_xcom()
+            async for event in super().run():
+                yield event
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bizproc, "BizprocEventSendTrigger", Twice)
+        done = run_task(
+            BizprocEventSendOperator(
+                task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+            )
+        )
+
+    assert done is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
 
 
 def test_an_answer_survives_a_connection_that_breaks_after_delivery(

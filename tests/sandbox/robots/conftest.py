@@ -65,11 +65,15 @@ def folder(tmp_path):
 def waiting_call(portal):
     """Let a process call a robot that is declared with some DAG; returns the process and the form it posted."""
 
-    def call(dag, *, handler="http://127.0.0.1:9/nobody", **properties):
+    def call(dag, *, handler="http://127.0.0.1:9/nobody", then=(), **properties):
         definition = definition_of(dag)
         portal.robot_registry.add("robot", portal.application.client_id, definition.to_registration(handler))
         process = portal.start_process(
-            [CallRobot(definition.code, properties=properties, name="A1"), SetField("SCORE", "{=A1:score}")]
+            [
+                CallRobot(definition.code, properties=properties, name="A1"),
+                SetField("SCORE", "{=A1:score}"),
+                *then,
+            ]
         )
         return process, portal.wait_for_call().fields
 

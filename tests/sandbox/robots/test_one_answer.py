@@ -1,23 +1,26 @@
-"""Who answers a call, who is too late, and what a refusal by the portal means: task by task, against a portal."""
+"""The task ``reply``: what it sends, what it tries again, and when it leaves the process to others."""
 
-import asyncio
+import datetime as dt
+import json
 import time
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
-from airflow_provider_b24.exceptions import ServerError
+from airflow_provider_b24.exceptions import Bitrix24Error, ConnectionConfigError, TransportError
+from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.sealing import seal
+from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
 from airflow_provider_b24.robots import Property, RobotCall, robot_dag
-from airflow_provider_b24.robots.answers import AnswerNotes
-from airflow_provider_b24.robots.deadline import answer_unless_answered
+from airflow_provider_b24.robots.answer_mark import NOBODY, AnswerMark
 from airflow_provider_b24.robots.definition import definition_of
-from airflow_provider_b24.sandbox import AnswerHtml, AnswerStatus, DropConnection
+from airflow_provider_b24.sandbox import AnswerHtml, AnswerStatus, AskPerson, DropConnection
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
 
-NOTES = AnswerNotes("dag", "run")
+NOON = dt.datetime(2026, 5, 4, 12, 0, tzinfo=dt.UTC)
 
 
 @task
@@ -30,8 +33,13 @@ def dag():
     @robot_dag(
         code="score",
         name="Score",
-        return_properties={"verdict": Property.string("Verdict")},
-        on_failure={"verdict": "not scored"},
+        properties={"model": Property.select("Model", {"fast": "Fast", "deep": "Deep"}, default="fast")},
+        return_properties={
+            "score": Property.double("Score", required=True),
+            "owner": Property.user("Owner"),
+            "verdict": Property.string("Verdict"),
+        },
+        on_failure={"verdict": "not scored", "owner": 7},
     )
     def score():
         return compute()
@@ -40,302 +48,363 @@ def dag():
 
 
 @pytest.fixture
-def called(portal, dag, waiting_call, xcoms):
+def called(dag, waiting_call):
     """A process that waits, and the conf of the run that its call starts."""
     process, form = waiting_call(dag)
-    conf = RobotCall.from_form(form, definition_of(dag)).to_conf()
-    return SimpleNamespace(process=process, conf=conf)
+    call = RobotCall.from_form(form, definition_of(dag))
+    sealed = seal(call.token, PortalConnection.load("bitrix24_default"))
+    return SimpleNamespace(
+        process=process, token=call.token, conf=call.to_conf() | {"event_token": sealed}, form=form
+    )
 
 
 @pytest.fixture
-def reply(dag, called, run_task):
-    def run(try_number=1, **conf):
+def reply(dag, called, run_task, deferrable):
+    """Run the task ``reply``."""
+
+    def run(values=None, *, try_number=1, **conf):
         operator = dag.get_task("reply")
-        operator.return_values = {"verdict": "hot"}
+        operator.deferrable = deferrable
+        operator.return_values = {"score": 5} if values is None else values
         return run_task(operator, try_number=try_number, conf=called.conf | conf)
 
     return run
 
 
 @pytest.fixture
-def reply_on_failure(dag, called, run_task):
-    def run(try_number=1, **conf):
-        return run_task(dag.get_task("reply_on_failure"), try_number=try_number, conf=called.conf | conf)
-
-    return run
+def note(xcoms):
+    """Read what the task has noted for the dispatcher."""
+    return lambda: AnswerNote.from_xcom(xcoms.get(("dag", "run", "reply", -1, NOTE_KEY)))
 
 
-@pytest.fixture
-def at_deadline(dag, called, monkeypatch):
-    """What the triggerer does when the deadline has come."""
-    states = {"run": "running"}
-    monkeypatch.setattr(
-        "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_dagrun_state",
-        lambda dag_id, run_id: states[run_id],
-    )
-
-    def answer(state="running", **conf):
-        states["run"] = state
-        run = {"dag_id": "dag", "dag_run_id": "run", "conf": called.conf | conf}
-        return asyncio.run(
-            answer_unless_answered(
-                bitrix24_conn_id="bitrix24_default",
-                return_values={"verdict": "not scored"},
-                context={"dag_run": run},
-            )
-        )
-
-    return answer
+def counts(portal):
+    return [(answer.count, answer.refused) for answer in portal.answers]
 
 
-PASSED = {"ts": int(time.time()) - 100, "timeout_duration": 110}
-"""A time of the call at which the deadline has passed, and the patience of the process has not."""
+def test_the_answer_is_checked_converted_and_sent(portal, called, reply, note, logged):
+    assert reply({"score": 5, "owner": 14}) is True
+
+    assert called.process.wait().status == "completed"
+    [answer] = portal.answers
+    assert answer.values == {"score": "5.0", "owner": "user_14"}
+    assert note().outcome == "delivered"
+    assert note().values == {"score": 5.0, "owner": "user_14"}
+    log = logged()
+    assert f"for process {called.process.id} at {portal.url}: score=5.0, owner='user_14'" in log
+    assert called.token not in log
 
 
-def values(portal):
-    return [answer.values["verdict"] for answer in portal.answers]
+def test_a_plain_event_token_works_as_a_sealed_one(portal, called, reply):
+    assert called.conf["event_token"].startswith("sealed:")
+    assert reply(event_token=called.token) is True
+    assert counts(portal) == [(1, 0)]
 
 
-def test_a_delivered_reply_is_noted_and_skips_the_failure_answer(portal, dag, reply):
-    assert reply() is True
-
-    assert NOTES.read("reply").outcome == "delivered"
-    with pytest.raises(DownstreamTasksSkipped) as skipped:
-        dag.get_task("reply").post_execute({}, True)
-    assert skipped.value.tasks == ["reply_on_failure"]
-
-
-def test_a_reply_that_nobody_can_wait_for_skips_nothing():
-    @robot_dag(code="unasked", name="Unasked", use_subscription=False)
-    def unasked():
-        pass
-
-    dag = unasked()
-    dag.get_task("reply").post_execute({}, False)
-    assert "reply_on_failure" not in dag.task_dict
-
-
-def test_an_unwanted_answer_is_noted(portal, reply):
-    assert reply(use_subscription="N") is False
-
-    assert NOTES.read("reply").outcome == "not wanted"
-    assert portal.answers == []
-
-
-def test_the_failure_answer_is_sent_and_noted(portal, called, reply_on_failure):
-    assert reply_on_failure() is True
-
-    assert values(portal) == ["not scored"]
-    assert NOTES.read("reply_on_failure").outcome == "delivered"
-    assert any("DAG dag, run run: failed" in entry.message for entry in called.process.log)
-
-
-@pytest.mark.parametrize("conf", [{"use_subscription": "N"}, {"event_token": ""}])
-def test_nobody_gets_a_failure_answer_who_does_not_wait(portal, reply_on_failure, conf):
-    assert reply_on_failure(**conf) is False
-    assert portal.answers == []
-
-
-@pytest.mark.parametrize("answerer", ["reply", "deadline", "hand"])
-def test_no_failure_answer_is_tried_when_somebody_else_has_answered(portal, reply_on_failure, answerer):
-    NOTES.write(answerer, "delivered")
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"score": 5, "grade": "A"}, "grade: no such return property"),
+        ({"score": "high"}, "'high' is no number"),
+        ({"verdict": "good"}, "'score' is required"),
+        ("5", "must be a mapping"),
+        ("{[1]: 2}", "neither JSON nor a Python literal"),
+    ],
+)
+def test_values_that_do_not_fit_fail_at_once_and_nothing_is_sent(portal, reply, note, values, complaint):
     before = len(portal.requests)
 
-    assert reply_on_failure() is False
+    with pytest.raises(AirflowFailException, match="Nothing was sent") as caught:
+        reply(values)
+
+    assert complaint in str(caught.value)
     assert len(portal.requests) == before
+    assert note() is None
 
 
-def test_a_reply_whose_worker_died_after_sending_counts_as_delivered(portal, reply):
-    reply()
-    NOTES.write("reply", "sending")  # all that is left when the worker dies before it can note the outcome
+def test_an_event_token_that_is_no_good_fails_at_once(portal, called, reply, note):
+    with pytest.raises(AirflowFailException, match="Nobody waits") as caught:
+        reply(event_token=called.token[:-4] + "0000")
 
-    assert reply(try_number=2) is True
-    assert NOTES.read("reply").outcome == "delivered"
-    assert (portal.answers[0].count, portal.answers[0].refused) == (1, 1)
-
-
-def test_a_second_try_that_is_the_first_to_send_does_not_claim_a_delivery(portal, called, reply):
-    called.process.status = "terminated"  # whoever ended it, it waits no longer
-    with portal.changed:
-        called.process.waiting = None
-
-    with pytest.raises(AirflowFailException, match="answered from elsewhere, or has ended"):
-        reply(try_number=2)
-    assert NOTES.read("reply").outcome == "refused"
+    assert portal.answers == []
+    assert note().outcome == "refused"
+    assert called.token[:-4] not in str(caught.value)
 
 
-def test_a_failure_answer_whose_worker_died_after_sending_counts_as_delivered(portal, reply_on_failure):
-    reply_on_failure()
-    NOTES.write("reply_on_failure", "sending")
+@pytest.mark.parametrize("verb", ["kill", "terminate"])
+def test_a_process_that_has_ended_fails_at_once(portal, called, reply, note, verb):
+    getattr(portal.engine, verb)(called.process, *([""] if verb == "terminate" else []))
 
-    assert reply_on_failure(try_number=2) is True
-    assert NOTES.read("reply_on_failure").outcome == "delivered"
-
-
-def test_a_reply_after_another_answer_says_who_was_faster(portal, reply, reply_on_failure):
-    reply_on_failure()
-
-    with pytest.raises(
-        AirflowFailException, match="Too late.*with the on_failure values, by this run's task"
-    ):
-        reply(try_number=2)
-    assert values(portal) == ["not scored"]
-    assert NOTES.read("reply").outcome == "refused"
-
-
-def test_a_reply_waits_for_the_note_of_an_answer_that_is_on_its_way(
-    portal, reply, reply_on_failure, monkeypatch
-):
-    reply_on_failure()
-    NOTES.write("reply_on_failure", "sending")
-    monkeypatch.setattr(
-        "airflow_provider_b24.robots.reply.time.sleep",
-        lambda seconds: NOTES.write("reply_on_failure", "delivered"),
-    )
-
-    with pytest.raises(AirflowFailException, match="Too late"):
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
         reply()
 
-
-def test_a_reply_after_the_end_of_patience_says_so(portal, reply, at_deadline):
-    at_deadline(**PASSED)
-    NOTES.write("deadline", "refused")
-
-    with pytest.raises(AirflowFailException, match="Too late: the process has stopped waiting at 2001-09-09"):
-        reply(ts=1_000_000_000, timeout_duration=60)
+    assert portal.answers == []
+    assert note().outcome == "refused"
 
 
-def test_a_failure_answer_that_is_refused_is_no_error(portal, reply, reply_on_failure):
-    reply()
-    NOTES.write("reply", "refused")  # as if another run of the same call had answered
+def test_a_secret_that_was_changed_after_the_call_fails_at_once_and_says_so(
+    portal, called, reply, monkeypatch
+):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_BITRIX24_DEFAULT",
+        json.dumps({"conn_type": "bitrix24", "host": portal.create_webhook().url}),
+    )
 
-    assert reply_on_failure() is False
-    assert NOTES.read("reply_on_failure").outcome == "refused"
+    with pytest.raises(AirflowFailException, match="the secret of the Airflow connection .* was changed"):
+        reply()
 
-
-def test_an_answer_that_cannot_be_put_together_is_not_tried_for_a_day(dag, called, run_task):
-    operator = dag.get_task("reply")
-    operator.return_values = {"verdict": "{{ nothing.at_all }}"}
-
-    with pytest.raises(Exception, match="nothing") as first:
-        run_task(operator, try_number=1, conf=called.conf)
-    assert not isinstance(first.value, AirflowFailException)
-    with pytest.raises(AirflowFailException, match="Nothing was sent. The answer cannot be put together"):
-        run_task(operator, try_number=5, conf=called.conf)
+    assert called.process.waiting_for == called.token
 
 
-def test_the_tasks_that_answer_are_repeated_for_about_a_day(dag):
-    for name in ("reply", "reply_on_failure"):
-        one = dag.get_task(name)
-        assert one.retries * one.max_retry_delay.total_seconds() > 24 * 3600
+@pytest.mark.parametrize(
+    "fault",
+    [
+        AnswerStatus(403, "insufficient_scope", "Too few rights"),
+        AnswerStatus(403, "user_access_error", "No access"),
+        AnswerStatus(401, "expired_token", "Expired"),
+        AnswerStatus(401, "NO_AUTH_FOUND", "Wrong credentials"),
+        AnswerStatus(404, "ERROR_METHOD_NOT_FOUND", "No such method"),
+        AnswerStatus(400, "", "The tariff does not cover this"),
+        AnswerStatus(500, "PORTAL_DELETED", "Deleted"),
+        AnswerHtml(401),
+        AnswerHtml(502),
+        DropConnection(),
+    ],
+    ids=repr,
+)
+@pytest.mark.usefixtures("impatient")
+def test_what_a_person_can_mend_is_tried_again(portal, called, reply, fault):
+    methods = ("bizproc.event.send", "batch")
+    for method in methods:
+        portal.faults.add(fault, method=method, times=None)
+    with pytest.raises(Bitrix24Error) as caught:
+        reply()
+    assert not isinstance(caught.value, AirflowFailException)
+    assert called.process.waiting_for == called.token
+
+    portal.faults.clear()
+
+    assert reply(try_number=2) is True
+    assert counts(portal) == [(1, 0)]
 
 
-def test_the_deadline_answers_before_the_process_stops_waiting(portal, called, at_deadline):
-    assert at_deadline(**PASSED) == "delivered"
+@pytest.mark.usefixtures("impatient")
+def test_a_process_that_is_locked_is_tried_again(portal, called, reply, note):
+    portal.lock_process(called.process)
+    with pytest.raises(Bitrix24Error):
+        reply()
+    assert note() is None
+    portal.unlock_process(called.process)
 
-    assert values(portal) == ["not scored"]
-    assert NOTES.read("deadline").outcome == "delivered"
-    assert any("does not wait much longer" in entry.message for entry in called.process.log)
-
-
-@pytest.mark.parametrize("state", ["failed", "success"])
-def test_the_deadline_answers_a_run_that_has_ended_without_an_answer(portal, at_deadline, state):
-    assert at_deadline(state) == "delivered"
-    assert values(portal) == ["not scored"]
+    assert reply(try_number=2) is True
+    assert counts(portal) == [(1, 0)]
 
 
-@pytest.mark.parametrize("answerer", ["reply", "reply_on_failure", "hand"])
-@pytest.mark.parametrize("conf", [PASSED, {}])
-def test_the_deadline_sends_nothing_when_somebody_has_answered(portal, at_deadline, answerer, conf):
-    NOTES.write(answerer, "delivered")
+@pytest.mark.parametrize(
+    ("connection", "error"),
+    [(None, AirflowNotFoundException), ({"conn_type": "bitrix24", "host": ""}, ConnectionConfigError)],
+)
+def test_a_connection_that_is_gone_or_broken_is_waited_for(
+    portal, called, reply, monkeypatch, connection, error
+):
+    before = len(portal.requests)
+    with monkeypatch.context() as changed:
+        if connection is None:
+            changed.delenv("AIRFLOW_CONN_BITRIX24_DEFAULT")
+        else:
+            changed.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(connection))
+        for token in (called.conf["event_token"], called.token):
+            with pytest.raises((error, TransportError)):
+                reply(event_token=token)
+    assert len(portal.requests) == before
+
+    assert reply(try_number=2) is True
+    assert counts(portal) == [(1, 0)]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_portal_that_is_down_is_waited_for(reply, portal, note):
+    portal.stop()
+
+    with pytest.raises(TransportError):
+        reply()
+    assert note() is None or note().outcome == "sending"
+
+
+def test_after_its_time_nothing_is_sent(portal, reply, note):
     before = len(portal.requests)
 
-    assert at_deadline(**conf) == "answered before"
+    with pytest.raises(
+        AirflowFailException, match="Too late, nothing was sent: until .* UTC this task could"
+    ):
+        reply(answer_by=int(time.time()) - 1)
+
+    assert len(portal.requests) == before
+    assert note() is None
+
+
+def test_before_its_time_is_over_it_answers(portal, reply):
+    assert reply(answer_by=int(time.time()) + 100) is True
+    assert counts(portal) == [(1, 0)]
+
+
+def test_a_trigger_that_begins_too_late_sends_nothing(portal, reply, note, deferrable, monkeypatch):
+    if not deferrable:
+        pytest.skip("there is no trigger")
+    before, now = len(portal.requests), time.time()
+    moments = iter([now, now, now])
+    monkeypatch.setattr(time, "time", lambda: next(moments, now + 100))
+
+    with pytest.raises(TransportError, match="the time to answer was over"):
+        reply(answer_by=int(now) + 50)
+
     assert len(portal.requests) == before
 
 
-def test_a_triggerer_that_died_after_sending_counts_as_delivered(portal, at_deadline):
-    at_deadline(**PASSED)
-    NOTES.write("deadline", "sending")
-
-    assert at_deadline(**PASSED) == "delivered"
-    assert (portal.answers[0].count, portal.answers[0].refused) == (1, 1)
+def marked(by, **values):
+    return AnswerMark(by, NOON, **values).put_into({})
 
 
-def test_a_connection_that_breaks_after_the_work_was_done_is_no_failure(portal, at_deadline, impatient):
-    portal.faults.add(DropConnection(after_work=True), method="bizproc.event.send")
+def test_a_run_that_is_cleared_after_its_answer_sends_nothing_and_ends_well(portal, reply, logged):
+    before = len(portal.requests)
 
-    assert at_deadline(**PASSED) == "delivered"
-    assert portal.answers[0].count == 1
+    assert reply(**marked("reply")) is False
+
+    assert len(portal.requests) == before
+    assert "answered by this run's task reply, at 2026-05-04 12:00:00 UTC" in logged()
 
 
-def test_the_deadline_is_refused_when_somebody_answered_who_could_not_note_it(
-    portal, dag, called, at_deadline
+@pytest.mark.parametrize(
+    ("by", "error", "words"),
+    [
+        ("dispatcher", AirflowFailException, "Too late.*with the on_failure values, by the dispatcher"),
+        ("hand:eve", AirflowSkipException, "by hand, by eve"),
+        (NOBODY, AirflowFailException, "Too late.*nobody waits for the answer any more"),
+    ],
+)
+def test_a_process_that_others_have_answered_is_left_alone(portal, reply, note, by, error, words):
+    before = len(portal.requests)
+
+    with pytest.raises(error, match=words):
+        reply(**marked(by))
+
+    assert len(portal.requests) == before
+    assert note() is None
+
+
+@pytest.mark.parametrize("by", ["dispatcher", "reply", "hand:eve"])
+def test_what_answered_before_does_not_matter_to_a_run_that_is_told_to_go_on(portal, reply, by):
+    told = AnswerMark().put_into(marked(by))
+
+    assert reply(**told) is True
+    assert counts(portal) == [(1, 0)]
+
+
+@pytest.mark.parametrize("use_subscription", ["N", "n"])
+def test_a_process_that_does_not_wait_is_sent_nothing(portal, reply, use_subscription, logged):
+    before = len(portal.requests)
+
+    assert reply(use_subscription=use_subscription) is False
+
+    assert len(portal.requests) == before
+    assert "It would be: score=5.0" in logged()
+
+
+def test_a_run_started_by_hand_sends_nothing_and_shows_the_answer(portal, dag, deferrable, logged):
+    operator = dag.get_task("reply")
+    operator.deferrable = deferrable
+    operator.return_values = {"score": 5}
+    ti = SimpleNamespace(try_number=1)
+    context = {"dag": dag, "dag_run": SimpleNamespace(conf={}), "params": {"model": "fast"}, "ti": ti}
+    operator.render_template_fields(context)
+
+    assert operator.execute(context) is False
+
+    assert "The answer would be: score=5.0" in logged()
+    assert portal.requests == []
+
+
+def test_a_worker_or_triggerer_that_died_after_sending_leaves_a_delivered_answer(
+    portal, called, reply, note, xcoms
 ):
-    (callback,) = dag.on_failure_callback
-    callback({"dag": dag, "run_id": "run", "reason": "x", "dag_run": SimpleNamespace(conf=called.conf)})
+    reply()
+    left = AnswerNote("sending", NOON, {"score": 5.0})  # all that is left when it could not note the outcome
+    xcoms["dag", "run", "reply", -1, NOTE_KEY] = left.to_xcom()
 
-    assert at_deadline("failed") == "refused"
-    assert NOTES.read("deadline").outcome == "refused"
+    assert reply(try_number=2) is True
 
-
-def test_the_deadline_tries_again_while_the_portal_is_in_trouble(portal, at_deadline, impatient, monkeypatch):
-    monkeypatch.setattr("airflow_provider_b24.robots.deadline._FIRST_PAUSE", 0.01)
-    portal.faults.add(AnswerStatus(500), method="bizproc.event.send", times=5)
-
-    assert at_deadline(**PASSED) == "delivered"
-    assert values(portal) == ["not scored"]
+    assert note().outcome == "delivered"
+    assert counts(portal) == [(1, 1)]
 
 
-def test_nothing_secret_is_said_when_the_deadline_goes_wrong(
-    portal, called, at_deadline, monkeypatch, logged
+def test_a_lost_try_that_only_the_dispatcher_knows_of_counts_too(portal, called, reply, note):
+    portal.engine.kill(called.process)
+
+    assert reply(try_number=2, **AnswerMark(maybe_sent=True).put_into({})) is True
+    assert note().outcome == "delivered"
+
+
+def test_a_second_try_that_is_the_first_to_send_does_not_claim_a_delivery(portal, called, reply, note):
+    portal.engine.kill(called.process)
+
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
+        reply(try_number=2)
+    assert note().outcome == "refused"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_attempt_that_cannot_have_arrived_is_no_reason_to_claim_a_delivery(portal, called, reply, note):
+    for method in ("bizproc.event.send", "batch"):
+        portal.faults.add(AnswerHtml(401), method=method, times=None)
+    with pytest.raises(Bitrix24Error):
+        reply()
+    portal.faults.clear()
+    portal.engine.kill(called.process)
+
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
+        reply(try_number=2)
+    assert note().outcome == "refused"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_attempt_that_may_have_arrived_is_remembered_by_the_next(portal, called, reply, note):
+    for method in ("bizproc.event.send", "batch"):
+        portal.faults.add(DropConnection(after_work=True), method=method)
+        portal.faults.add(AnswerStatus(500), method=method, times=None)
+    with pytest.raises(Bitrix24Error):
+        reply()
+    portal.faults.clear()
+
+    assert reply(try_number=2) is True
+    assert counts(portal) == [(1, 1)]
+    assert note().outcome == "delivered"
+
+
+def test_the_portal_ignores_an_answer_that_comes_again_while_the_process_goes_on(
+    portal, dag, run_task, waiting_call, deferrable
 ):
-    def broken(*_):
-        raise ServerError("X", called.conf["event_token"])
+    process, form = waiting_call(dag, then=[AskPerson(1, "Is it true?")])
+    conf = RobotCall.from_form(form, definition_of(dag)).to_conf()
+    operator = dag.get_task("reply")
+    operator.deferrable, operator.return_values = deferrable, {"score": 5}
 
-    monkeypatch.setattr("airflow_provider_b24.rest.client.answer_params", broken)
+    assert [run_task(operator, try_number=number, conf=conf) for number in (1, 2)] == [True, True]
 
-    outcome = at_deadline(**PASSED)
-
-    assert outcome == "The call could not be answered: ServerError"
-    assert called.conf["event_token"] not in logged()
-
-
-def test_a_run_that_no_robot_call_started_is_no_trouble_for_the_deadline(portal, at_deadline):
-    assert "no robot call" in at_deadline(event_token="")
+    assert process.ignored == 1
+    assert counts(portal) == [(1, 0)]
 
 
-@pytest.mark.parametrize("answerer", ["reply", "reply_on_failure"])
-def test_an_attempt_that_cannot_have_arrived_is_no_reason_to_claim_a_delivery(
-    portal, called, request, answerer
-):
-    answer = request.getfixturevalue(answerer)
-    portal.faults.add(AnswerHtml(401), method="bizproc.event.send")
-    with pytest.raises(AirflowFailException, match="does not accept the credentials"):
-        answer()
-    with portal.changed:
-        called.process.waiting = None
+def test_an_answer_that_cannot_be_put_together_is_not_tried_for_a_day(reply):
+    with pytest.raises(Exception, match="nothing") as first:
+        reply({"verdict": "{{ nothing.at_all }}"})
+    assert not isinstance(first.value, AirflowFailException)
 
-    if answerer == "reply":
-        with pytest.raises(AirflowFailException, match="answered from elsewhere, or has ended"):
-            answer(try_number=2)
-    else:
-        assert answer(try_number=2) is False
-    assert NOTES.read(answerer).outcome == "refused"
+    with pytest.raises(AirflowFailException, match="Nothing was sent. The answer cannot be put together"):
+        reply({"verdict": "{{ nothing.at_all }}"}, try_number=5)
 
 
-@pytest.mark.parametrize("answerer", ["reply", "reply_on_failure"])
-def test_an_attempt_that_may_have_arrived_is_remembered_whatever_comes_after_it(
-    portal, request, answerer, impatient
-):
-    answer = request.getfixturevalue(answerer)
-    portal.faults.add(DropConnection(after_work=True), method="bizproc.event.send")
-    portal.faults.add(AnswerStatus(500), method="bizproc.event.send")
-    with pytest.raises(ServerError):
-        answer()
-    portal.faults.add(AnswerHtml(401), method="bizproc.event.send")
-    with pytest.raises(AirflowFailException):
-        answer(try_number=2)
+def test_no_secret_is_logged_or_kept(called, reply, xcoms, logged):
+    reply()
 
-    assert answer(try_number=3) is True
-    assert [one.count for one in portal.answers] == [1]
+    everything = logged() + json.dumps(called.conf) + repr(xcoms)
+    for secret in (called.token, called.form["auth"]["application_token"]):
+        assert secret not in everything

@@ -1,5 +1,6 @@
 """A robot call: from the posted form to the run's conf and back."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,14 @@ import pendulum
 import pytest
 
 from airflow_provider_b24.robots import Property, RobotCall
-from airflow_provider_b24.robots.call import RESERVED_KEYS, Document, MalformedCallError, is_robot_call
+from airflow_provider_b24.robots.answer_mark import AnswerMark
+from airflow_provider_b24.robots.call import (
+    RESERVED_KEYS,
+    Document,
+    MalformedCallError,
+    UnfitCallError,
+    is_robot_call,
+)
 from airflow_provider_b24.robots.definition import ENVELOPE_KEYS, RobotDefinition
 
 TOKEN = "67e3db8e581121.72266518|A1|55.signature"
@@ -64,7 +72,6 @@ def test_a_call_is_read_with_typed_values() -> None:
     assert call.deadline == pendulum.datetime(2023, 11, 14, 23, 13, 20)
     assert call.use_subscription
     assert not call.started_by_hand
-    assert not call.unfit
 
 
 def test_the_conf_holds_everything_and_no_credential_but_the_event_token() -> None:
@@ -85,22 +92,28 @@ def test_the_conf_holds_everything_and_no_credential_but_the_event_token() -> No
         "member_id": "m1",
         "user_id": 14,
         "properties": {"model": "fast", "limit": 5, "note": None, "owners": [1, 2]},
+        "answer_by": None,
     }
     assert "SECRET" not in json.dumps(conf)
     assert is_robot_call(conf)
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"properties": {"model": "slow"}}, {"properties": None, "auth": None}]
-)
+@pytest.mark.parametrize("changes", [{}, {"properties": {"model": "deep"}, "auth": None}])
 def test_a_call_survives_the_conf(changes: dict[str, Any]) -> None:
     call = RobotCall.from_form(form(**changes), ROBOT)
     assert RobotCall.from_conf(json.loads(json.dumps(call.to_conf()))) == call
 
 
 def test_every_key_of_the_conf_that_is_no_property_is_reserved() -> None:
-    call = RobotCall.from_form(form(properties={"model": "slow"}), ROBOT)
-    assert call.to_conf().keys() - ROBOT.properties.keys() == ENVELOPE_KEYS
+    conf = AnswerMark("reply").put_into(RobotCall.from_form(form(), ROBOT).to_conf())
+    assert conf.keys() - ROBOT.properties.keys() == ENVELOPE_KEYS
+
+
+def test_what_the_dispatcher_adds_to_the_conf_is_read_by_the_tasks() -> None:
+    call = dataclasses.replace(RobotCall.from_form(form(), ROBOT), answer_by=1_700_003_000)
+    again = RobotCall.from_conf(AnswerMark("dispatcher").put_into(call.to_conf()))
+    assert again == call
+    assert RobotCall.from_conf(call.to_conf() | {"answer_by": None}).answer_by is None
 
 
 def test_neither_repr_nor_str_shows_the_event_token() -> None:
@@ -115,20 +128,18 @@ def test_a_property_that_the_form_does_not_have_gets_its_default_an_emptied_one_
     )
 
 
-def test_a_value_that_does_not_fit_is_no_lost_call() -> None:
-    call = RobotCall.from_form(form(properties={"model": "slow", "limit": "many"}), ROBOT)
-    assert call.properties.model == "slow"
-    assert call.unfit.keys() == {"model", "limit"}
-    conf = call.to_conf()
-    assert conf["properties"]["model"] == "slow"
-    for key, prop in ROBOT.properties.items():
-        prop.to_param().resolve(conf[key])
+def test_a_call_that_does_not_fit_says_which_values_and_what_is_wrong_with_each() -> None:
+    with pytest.raises(UnfitCallError) as caught:
+        RobotCall.from_form(form(properties={"model": "slow", "limit": "many"}), ROBOT)
+    assert caught.value.reasons.keys() == {"model", "limit"}
+    assert "'slow'" in str(caught.value)
+    assert "limit: 'many' is no whole number" in str(caught.value)
 
 
 @pytest.mark.parametrize("properties", [None, "", [], {}])
 def test_php_posts_no_properties_in_many_ways(properties: object) -> None:
-    call = RobotCall.from_form(form(properties=properties), ROBOT)
-    assert call.unfit == {"model": "a value is required, but it is empty"}
+    with pytest.raises(UnfitCallError, match="^model: a value is required, but it is empty$"):
+        RobotCall.from_form(form(properties=properties), ROBOT)
 
 
 def test_a_property_that_the_robot_does_not_know_is_kept_in_the_record_only() -> None:
@@ -218,7 +229,7 @@ def test_an_unknown_property_is_an_error_that_names_the_known_ones() -> None:
         _ = call.properties.modle
 
 
-@pytest.mark.parametrize("conf", [{}, {"event_token": "x"}, {**form(), "properties": [], "unfit": "x"}])
+@pytest.mark.parametrize("conf", [{}, {"event_token": "x"}, {**form(), "properties": ["x"]}])
 def test_the_conf_of_another_run_is_no_call(conf: dict[str, Any]) -> None:
     with pytest.raises(MalformedCallError):
         RobotCall.from_conf(conf)

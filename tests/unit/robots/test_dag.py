@@ -12,13 +12,10 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, task
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_b24.robots import Property, robot_dag
-from airflow_provider_b24.robots.deadline import CallDeadline
 from airflow_provider_b24.robots.definition import RobotDefinitionError, definition_of
-from airflow_provider_b24.robots.failure import RobotFailureNotifier
 
 PROPERTIES = {
     "model": Property.select("Model", {"fast": "Fast", "deep": "Deep"}, required=True),
@@ -49,11 +46,6 @@ def score_lead() -> Any:
     return compute()
 
 
-def waits_for(reply: BaseOperator) -> set[str]:
-    """Give the author's tasks that the answer waits for."""
-    return reply.upstream_task_ids - {"robot_call"}
-
-
 def serialized(dag: DAG) -> dict[str, Any]:
     """Give the DAG as Airflow's database keeps it."""
     data: dict[str, Any] = json.loads(json.dumps(DagSerialization.to_dict(dag)))
@@ -67,10 +59,9 @@ def test_it_is_a_dag_with_what_the_author_wants_and_what_a_robot_needs() -> None
     assert dag.max_active_runs == 3
     assert dag.dagrun_timeout == dt.timedelta(hours=1)
     assert dag.description == "Scores"
-    assert dag.doc_md == "Scores a lead."
     assert dag.schedule is None
     assert dag.is_paused_upon_creation is False
-    assert set(dag.task_dict) == {"compute", "robot_call", "reply", "reply_on_failure"}
+    assert set(dag.task_dict) == {"compute", "reply"}
 
 
 def test_arguments_of_dag_win_over_the_robots_choices() -> None:
@@ -96,7 +87,7 @@ def test_the_function_may_take_arguments_as_with_dag() -> None:
 
 def test_the_result_of_a_task_is_the_answer() -> None:
     reply = build().get_task("reply")
-    assert waits_for(reply) == {"compute"}
+    assert reply.upstream_task_ids == {"compute"}
     assert reply.return_values.operator.task_id == "compute"
 
 
@@ -107,8 +98,8 @@ def test_an_operator_stands_for_its_result() -> None:
     def body_with_mapping() -> dict[str, Any]:
         return {"score": BaseOperator(task_id="classic")}
 
-    assert waits_for(build(body).get_task("reply")) == {"classic"}
-    assert waits_for(build(body_with_mapping).get_task("reply")) == {"classic"}
+    assert build(body).get_task("reply").upstream_task_ids == {"classic"}
+    assert build(body_with_mapping).get_task("reply").upstream_task_ids == {"classic"}
 
 
 def test_a_mapping_of_results_templates_and_literals_is_the_answer() -> None:
@@ -130,7 +121,7 @@ def test_the_answer_waits_for_the_tasks_it_names_and_for_all_if_it_has_templates
         BaseOperator(task_id="other")
         return {"score": compute()["score"], "verdict": verdict}
 
-    assert waits_for(build(body).get_task("reply")) == names
+    assert build(body).get_task("reply").upstream_task_ids == names
 
 
 def test_an_answer_that_is_one_template_waits_for_all_tasks() -> None:
@@ -138,7 +129,7 @@ def test_an_answer_that_is_one_template_waits_for_all_tasks() -> None:
         compute()
         return "{{ ti.xcom_pull('compute') }}"
 
-    assert waits_for(build(body).get_task("reply")) == {"compute"}
+    assert build(body).get_task("reply").upstream_task_ids == {"compute"}
 
 
 def test_without_an_answer_the_process_goes_on_after_the_last_task_of_each_path() -> None:
@@ -150,7 +141,7 @@ def test_without_an_answer_the_process_goes_on_after_the_last_task_of_each_path(
         third.as_teardown(setups=first)
 
     reply = build(body, return_properties={}).get_task("reply")
-    assert waits_for(reply) == {"second", "group.inner"}
+    assert reply.upstream_task_ids == {"second", "group.inner"}
 
 
 def test_skipped_tasks_do_not_skip_the_answer() -> None:
@@ -277,104 +268,139 @@ def test_a_param_of_a_task_that_no_call_could_fill_in_is_refused_too(
         build(body)
 
 
-def test_the_failure_answer_comes_before_the_authors_callbacks() -> None:
-    dag = build(on_failure_callback=print, on_failure={"verdict": "not scored"})
-    answer, own = dag.on_failure_callback
-    assert isinstance(answer, RobotFailureNotifier)
-    assert answer.return_values == {"verdict": "not scored"}
-    assert own is print
-    assert len(build(on_failure_callback=[print, repr]).on_failure_callback) == 3
+def test_one_task_is_added_and_no_callback_deadline_or_hook() -> None:
+    def body() -> Any:
+        @task
+        def each(number: int) -> int:
+            return number
 
+        each.expand(number=[1, 2])
+        return compute()
 
-def test_a_robot_that_nobody_waits_for_has_no_failure_answer() -> None:
-    dag = build(use_subscription=False)
+    dag = build(body, on_failure={"verdict": "not scored"}, dagrun_timeout=dt.timedelta(minutes=5))
+
+    assert set(dag.task_dict) == {"compute", "each", "reply"}
     assert dag.on_failure_callback is None
-    assert dag.has_on_failure_callback is False
     assert dag.deadline is None
-    assert set(dag.task_dict) == {"compute", "reply"}
+    assert not any(one.is_teardown for one in dag.tasks)
+    assert dag.get_task("compute")._pre_execute_hook is None
+    assert "pre_execute" not in dag.get_task("each").partial_kwargs
 
 
-@pytest.mark.parametrize("arguments", [{}, {"fail_fast": True}])
-def test_the_failure_answer_is_a_teardown_of_the_reply(arguments: dict[str, Any]) -> None:
-    dag = build(on_failure={"verdict": "not scored"}, **arguments)
-    answer = dag.get_task("reply_on_failure")
-    assert answer.is_teardown
-    assert answer.on_failure_fail_dagrun is False
-    assert answer.upstream_task_ids == {"reply"}
-    assert answer.return_values == {"verdict": "not scored"}
-
-
-def test_the_task_with_the_notes_needs_no_worker_whatever_the_default_arguments() -> None:
-    dag = build(default_args={"on_success_callback": print, "on_execute_callback": print, "retries": 3})
-    from airflow.models.taskinstance import TaskInstance
-
-    kept = DagSerialization.from_dict(serialized(dag))
-    assert not TaskInstance.is_task_schedulable(kept.get_task("robot_call"))
-    assert TaskInstance.is_task_schedulable(kept.get_task("reply_on_failure"))
-
-
-def test_a_call_that_does_not_fit_gets_its_failure_answer() -> None:
-    answer = build().get_task("reply_on_failure")
-    assert answer._pre_execute_hook is None, "the check of the call would keep it from running"
-
-
-def test_the_deadline_of_the_call_comes_after_the_authors_own() -> None:
+def test_callbacks_and_deadlines_of_the_author_stay_as_they_are() -> None:
     own = DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=dt.timedelta(hours=1),
         callback=AsyncCallback("a.b"),
     )
-    only = build().deadline
-    assert [alert.reference for alert in only] == [CallDeadline()]
-    dag = build(deadline=own, dagrun_timeout=dt.timedelta(minutes=5), on_failure={"verdict": "not scored"})
-    first, second = dag.deadline
-    assert first is own
-    assert second.reference == CallDeadline(300.0)
-    assert second.callback.kwargs == {
-        "bitrix24_conn_id": "bitrix24_default",
-        "return_values": {"verdict": "not scored"},
+    dag = build(on_failure_callback=print, deadline=own, on_failure={"verdict": "not scored"})
+
+    assert dag.on_failure_callback in (print, [print])
+    assert dag.deadline in (own, [own])
+
+
+def test_default_arguments_of_the_author_reach_all_tasks_but_the_answer() -> None:
+    unwelcome: dict[str, Any] = {
+        "depends_on_past": True,
+        "wait_for_downstream": True,
+        "execution_timeout": dt.timedelta(seconds=1),
+        "max_active_tis_per_dag": 1,
+        "on_success_callback": print,
+        "pool": "small",
+        "priority_weight": 3,
+        "queue": "elsewhere",
+        "retries": 0,
+        "retry_delay": dt.timedelta(hours=3),
+        "trigger_rule": "one_failed",
     }
-    assert len(build(deadline=[own, own]).deadline) == 3
-    assert serialized(dag)["dag"]["deadline"][1]
+    plain, dag = build().get_task("reply"), build(default_args=unwelcome)
+
+    for name in unwelcome:
+        assert getattr(dag.get_task("reply"), name) == getattr(plain, name), name
+    assert dag.get_task("compute").pool == "small"
+    assert dag.default_args["pool"] == "small"
 
 
-def test_an_airflow_without_deadlines_of_plugins_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_b24.robots.deadline.is_supported", lambda: False)
-    assert build().deadline is None
-
-
-def hooks_of(dag: DAG) -> dict[str, Any]:
-    """Give what runs before each task."""
-    return {
-        name: one.partial_kwargs["pre_execute"] if hasattr(one, "partial_kwargs") else one._pre_execute_hook
-        for name, one in dag.task_dict.items()
-        if name not in ("robot_call", "reply_on_failure")
-    }
-
-
-def test_no_task_works_on_a_call_that_does_not_fit() -> None:
-    ran: list[str] = []
-
+def test_the_answer_has_priority_over_all_work_that_has_not_begun() -> None:
     def body() -> Any:
-        @task(pre_execute=lambda context: ran.append("own"))
-        def own(number: int) -> int:
-            return number
+        first = BaseOperator(task_id="first", priority_weight=1_000_000)
+        tail = [BaseOperator(task_id=f"tail{number}", priority_weight=1_000_000) for number in range(20)]
+        done = compute()
+        first >> done >> tail
+        return done
 
-        own(1)
-        own.override(task_id="mapped").expand(number=[1])
-        return compute()
+    dag = DagSerialization.from_dict(serialized(build(body)))
+    reply = dag.get_task("reply")
+    others = [one for one in dag.task_dict.values() if one is not reply]
 
-    hooks = hooks_of(build(body))
-    assert set(hooks) == {"own", "mapped", "compute", "reply"}
-    unfit = {"dag_run": SimpleNamespace(conf={"event_token": "x", "unfit": {"model": "'slow' is none"}})}
-    for hook in hooks.values():
-        with pytest.raises(AirflowFailException, match="model: 'slow' is none"):
-            hook(unfit)
-    assert ran == []
-    for conf in ({"event_token": "x"}, {}, None):
-        for hook in hooks.values():
-            hook({"dag_run": SimpleNamespace(conf=conf)})
-    assert ran == ["own"] * 6
+    assert reply.weight_rule.get_weight(SimpleNamespace(task=reply)) == reply.priority_weight
+    assert reply.priority_weight > sum(one.priority_weight for one in others)
+
+
+def test_the_answer_is_tried_for_about_a_day_and_soon_after_the_portal_is_up_again() -> None:
+    reply = build().get_task("reply")
+
+    assert reply.max_retry_delay == dt.timedelta(minutes=1)
+    assert reply.retries * reply.max_retry_delay > dt.timedelta(days=1)
+
+
+def test_the_page_of_the_dag_says_what_the_robot_is() -> None:
+    dag = build(
+        description={"en": "Looks at a lead", "de": "Sieht sich einen Lead an"},
+        properties={
+            "model": Property.select(
+                "Model", {"fast": "Fast | cheap"}, required=True, description="Which\none"
+            ),
+            "owners": Property.user("Owners", multiple=True),
+        },
+        on_failure={"verdict": "not scored"},
+    )
+
+    assert dag.dag_display_name == "Score the lead"
+    assert dag.description == "Looks at a lead"
+    for text in (
+        "# Score the lead",
+        "automation rule (robot) `score_lead` of the Airflow connection `bitrix24_default`",
+        "Looks at a lead",
+        "| `model` | Model | select | required; one of `fast`; Which one |",
+        "| `owners` | Owners | user | multiple |",
+        "| `score` | Score | double | required |",
+        "the dispatcher answers with `verdict` = `not scored`",
+        "shortly before its time limit is over",
+    ):
+        assert text in dag.doc_md
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "sets `IsTimeout`"),
+        ({"on_failure": {"verdict": "x"}, "answer_before_limit": False}, "sets `IsTimeout`"),
+        ({"answer_before_limit": True}, "shortly before its time limit"),
+        ({"use_subscription": False}, "only logs what the answer would be"),
+        ({"kind": "activity"}, "workflow action (activity)"),
+        ({"properties": {}}, "None."),
+    ],
+)
+def test_it_says_what_becomes_of_a_process_that_waits(arguments: dict[str, Any], says: str) -> None:
+    assert says in build(**arguments).doc_md
+
+
+def test_what_the_author_says_of_the_dag_is_left_alone() -> None:
+    dag = build(dag_display_name="Own", description="Own text", doc_md="# Own page")
+
+    assert (dag.dag_display_name, dag.description, dag.doc_md) == ("Own", "Own text", "# Own page")
+
+
+@pytest.mark.parametrize(
+    ("given", "margin"), [(None, None), (True, 120), (False, None), (dt.timedelta(minutes=1), 60)]
+)
+def test_how_early_a_process_with_a_limit_is_answered_travels_with_the_dag(given: Any, margin: Any) -> None:
+    dag = build(answer_before_limit=given)
+    definition = definition_of(DagSerialization.from_dict(serialized(dag)))
+
+    assert definition is not None
+    assert definition.margin(600) == margin
 
 
 def test_importing_robots_imports_no_http_library_and_no_web_server() -> None:

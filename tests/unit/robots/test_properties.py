@@ -150,14 +150,6 @@ def test_whatever_is_read_fits_the_dag_param_and_survives_the_way_back(
 
 
 @pytest.mark.parametrize("kind", VALUE_TYPES)
-@pytest.mark.parametrize("required", [True, False])
-@pytest.mark.parametrize("multiple", [True, False])
-def test_a_stand_in_fits_the_dag_param(kind: str, required: bool, multiple: bool) -> None:
-    prop = declare(kind, required=required, multiple=multiple)
-    assert prop.to_param().resolve(prop.stand_in()) == prop.stand_in()
-
-
-@pytest.mark.parametrize("kind", VALUE_TYPES)
 @pytest.mark.parametrize("multiple", [True, False])
 def test_an_optional_property_without_default_has_a_param_that_may_stay_empty(
     kind: str, multiple: bool
