@@ -77,9 +77,14 @@ def reading() -> Iterator[Session]:
 def writing() -> Iterator[Session]:
     """Give a session whose work is committed at the end of the block, or rolled back when it fails.
 
-    On SQLite the writers of this process come one after another: those that meet there sleep longer and longer.
+    SQLite locks no rows: there the session has the whole database for writing from its beginning. And the writers of
+    this process come one after another, because those that meet there sleep longer and longer.
     """
     with _one_writer if is_sqlite() else nullcontext(), reading() as session:
+        if is_sqlite():
+            from sqlalchemy import text
+
+            session.execute(text("BEGIN IMMEDIATE"))
         yield session
         session.commit()
 

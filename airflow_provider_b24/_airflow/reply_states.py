@@ -52,13 +52,14 @@ def look_at_runs(
 ) -> list[tuple[Any, SeenRun]]:
     """Look at the runs of calls, in one query.
 
-    :param calls: a table with the columns ``dag_id`` and ``run_id``.
+    :param calls: a table with the columns ``id``, ``dag_id`` and ``run_id``.
     :param columns: what else to read of it.
     :param where: which calls.
     :param task_id: the task that answers.
     :param note_key: the XCom in which it notes how that went.
     :param noteworthy: read only calls for which this holds, or whose run or task has ended, was deleted, or has left
         a note; ``None`` reads all.
+    :param limit: how many at the most, in the order of their ids.
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
     """
     from airflow.models.dag import DagModel
@@ -112,7 +113,7 @@ def look_at_runs(
             )
         )
     if limit is not None:
-        query = query.limit(limit)
+        query = query.order_by(calls.c.id).limit(limit)
     return [(row, _seen(row)) for row in session.execute(query)]
 
 
@@ -140,6 +141,21 @@ def tasks_in_state(state: str, dag_id: str, run_id: str, session: Session) -> li
         .distinct()
     )
     return sorted(session.scalars(query))
+
+
+def returned_true(dag_id: str, run_id: str, task_id: str, session: Session) -> bool:
+    """Tell whether a task has returned ``True``."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    query = select(XComModel.value).where(
+        XComModel.dag_id == dag_id,
+        XComModel.run_id == run_id,
+        XComModel.task_id == task_id,
+        XComModel.map_index == -1,
+        XComModel.key == "return_value",
+    )
+    return session.scalar(query) in (True, "true")
 
 
 def active_runs(run_id_prefix: str, session: Session) -> Iterable[Any]:

@@ -40,13 +40,13 @@ def adopt_runs(robots: RobotsAtHand) -> int:
         for run in unknown:
             definition = at_hand[run.dag_id].definition
             call = _call_of(run, definition.bitrix24_conn_id if definition else "bitrix24_default")
-            if call is None or run_id_of(call.fields["event_token"]) != run.run_id:
+            if call is None or run_id_of(call.envelope.event_token) != run.run_id:
                 continue
             on_failure = definition.answer(definition.on_failure, complete=False) if definition else {}
             row = call.to_row()
             ends = row["process_ends_at"]
             margin = (
-                definition.margin(float(call.fields["timeout_duration"])) if definition and ends else None
+                definition.margin(float(call.envelope.timeout_duration)) if definition and ends else None
             )
             row |= {
                 "state": "running" if row["waits"] else "not-awaited",

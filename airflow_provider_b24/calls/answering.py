@@ -138,7 +138,7 @@ class Sender:
             give_back(call, session)
             return None
         try:
-            token = NewCall.from_payload(call.payload).fields["event_token"]
+            token = NewCall.from_payload(call.payload).envelope.event_token
             answer = StoredAnswer.read(call.answer)
         except ValueError as error:
             self._postpone(call, str(error), session, now)
@@ -199,7 +199,7 @@ class Sender:
     @staticmethod
     def _token_of(call: Any) -> str:
         try:
-            token: str = NewCall.from_payload(call.payload).fields["event_token"]
+            token: str = NewCall.from_payload(call.payload).envelope.event_token
         except UnreadablePayloadError as error:
             raise AnswerRefusedError(f"Nothing was sent: {error}.") from None
         return token

@@ -93,8 +93,8 @@ class Dispatcher:
         return looked_at > 0
 
     def stop(self) -> None:
-        """End after the answers that are on their way."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Begin nothing new; answers that are on their way go on to their end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -14,7 +14,7 @@ from airflow_provider_b24.robots.call import Envelope, MalformedCallError
 
 _KEPT_OF_AUTH = ("member_id", "user_id")
 # As long as their columns are.
-_LONGEST = {"conn_id": 250, "dag_id": 250, "code": 255, "process": 255, "document": 765}
+_LONGEST = {"conn_id": 250, "dag_id": 250, "code": 255, "workflow_id": 255, "document_id": 765}
 
 
 class UnreadablePayloadError(ValueError):
@@ -29,12 +29,14 @@ class NewCall:
     :param dag_id: the DAG it is for, which need not exist.
     :param fields: its form, without credentials.
     :param received_at: when its last byte came, in UTC.
+    :param envelope: what the form says apart from the properties.
     """
 
     conn_id: str
     dag_id: str
     fields: Mapping[str, Any] = field(repr=False)
     received_at: dt.datetime
+    envelope: Envelope
 
     @classmethod
     def from_form(
@@ -44,34 +46,44 @@ class NewCall:
 
         :raises MalformedCallError: when it is no robot call.
         """
-        Envelope.from_form(form)
         given = form.get("auth")
         auth = given if isinstance(given, Mapping) else {}
         kept = {name: auth[name] for name in _KEPT_OF_AUTH if name in auth}
-        call = cls(conn_id, dag_id, {**form, "auth": kept}, received_at)
-        for column, value in call.to_row().items():
-            if column in _LONGEST and len(value) > _LONGEST[column]:
-                raise MalformedCallError(f"{column} is longer than {_LONGEST[column]} characters.")
+        call = cls(conn_id, dag_id, {**form, "auth": kept}, received_at, Envelope.from_form(form))
+        texts = {
+            "conn_id": conn_id,
+            "dag_id": dag_id,
+            "code": call.envelope.code,
+            "workflow_id": call.envelope.workflow_id,
+            "document_id": call._document,
+        }
+        for name, text in texts.items():
+            if len(text) > _LONGEST[name]:
+                raise MalformedCallError(f"{name} is longer than {_LONGEST[name]} characters.")
         return call
 
     @property
     def id(self) -> str:
         """The call's id: the same call always has the same."""
-        return call_id_of(self.fields["event_token"])
+        return call_id_of(self.envelope.event_token)
 
     @property
     def run_id(self) -> str:
         """The id of the run that the call starts."""
-        return run_id_of(self.fields["event_token"])
+        return run_id_of(self.envelope.event_token)
+
+    @property
+    def _document(self) -> str:
+        document = self.envelope.document
+        return f"{document.module}/{document.entity}/{document.id}"
 
     def to_row(self) -> dict[str, Any]:
         """Give the columns of the call's row, except for the payload."""
-        envelope = Envelope.from_form(self.fields)
+        envelope = self.envelope
         sent_at = _moment(envelope.ts) if envelope.ts else self.received_at
         # The portal's clock may be ahead of this one: the process then waits longer than it seems, not shorter.
         began = min(sent_at, self.received_at)
         limit = envelope.timeout_duration
-        document = envelope.document
         return {
             "id": self.id,
             "conn_id": self.conn_id,
@@ -79,7 +91,7 @@ class NewCall:
             "dag_id": self.dag_id,
             "run_id": self.run_id,
             "process": envelope.workflow_id,
-            "document": f"{document.module}/{document.entity}/{document.id}",
+            "document": self._document,
             "waits": envelope.use_subscription,
             "sent_at": sent_at,
             "received_at": self.received_at,
@@ -117,8 +129,14 @@ class NewCall:
         try:
             data = json.loads(decrypt(payload))
             received_at = float(data.get("received_at") or otherwise_received_at)
-            call = cls(str(data["conn_id"]), str(data["dag_id"]), dict(data["fields"]), _moment(received_at))
-            Envelope.from_form(call.fields)
+            fields = dict(data["fields"])
+            call = cls(
+                str(data["conn_id"]),
+                str(data["dag_id"]),
+                fields,
+                _moment(received_at),
+                Envelope.from_form(fields),
+            )
         except WrongKeyError as error:
             raise UnreadablePayloadError(str(error)) from None
         except (KeyError, TypeError, ValueError):

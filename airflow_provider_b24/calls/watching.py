@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from airflow_provider_b24._airflow.database import reading, writing
-from airflow_provider_b24._airflow.reply_states import SeenRun, look_at_runs, tasks_in_state
+from airflow_provider_b24._airflow.reply_states import SeenRun, look_at_runs, returned_true, tasks_in_state
 from airflow_provider_b24.calls.changes import REPLY, StoredAnswer, change, now_utc, owe, settle, tell_run
-from airflow_provider_b24.calls.rules import Answered, Owed, TooLate, Wait, next_step
+from airflow_provider_b24.calls.rules import Answered, Owed, Step, TooLate, Wait, next_step
 from airflow_provider_b24.calls.table import call_table
 from airflow_provider_b24.operators._answer_note import NOTE_KEY
 from airflow_provider_b24.robots.answer_mark import AnswerMark
@@ -47,27 +47,38 @@ class Watcher:
         :raises sqlalchemy.exc.SQLAlchemyError: when the database is away.
         """
         now = now_utc()
-        # Alike where nothing is to be answered before the limit: then the row says so a little later.
+        # Also where nothing is to be answered before the limit: then the row says that it is over.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
+        seen, last = [], ""
         with reading() as session:
-            seen = _look((), session, noteworthy)
+            while portion := _look(last, session, noteworthy):
+                seen += portion
+                last = portion[-1][0].id
+                if len(portion) < _AT_ONCE:
+                    break
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
             seen += self._some_others()
-        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen]
-        todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
-        if not todo:
-            return 0
+        steps = {call.id: (call, run, next_step(run, **_limits(call), now=now)) for call, run in seen}
+        todo = [one for one in steps.values() if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
+        return sum(self._take_all(todo[start : start + _AT_ONCE]) for start in range(0, len(todo), _AT_ONCE))
+
+    @staticmethod
+    def _take_all(todo: Sequence[tuple[Any, SeenRun, Step]]) -> int:
+        """Take the steps for calls that no other dispatcher has at hand."""
+        ids = [call.id for call, _, _ in todo]
+        query = sa.select(call_table.c.id).where(call_table.c.id.in_(ids), *_is_watched())
         with writing() as session:
-            return sum(_take(call, run, step, session) for call, run, step in todo)
+            free = set(session.scalars(query.with_for_update(skip_locked=True)))
+            return sum(_take(call, run, step, session) for call, run, step in todo if call.id in free)
 
     def _some_others(self) -> list[tuple[Any, SeenRun]]:
         """Look at calls for which nothing has happened, in turns."""
         with reading() as session:
-            others = _look((call_table.c.id > self._last_id,), session)
+            others = _look(self._last_id, session)
         if len(others) < _AT_ONCE:
             self._last_id, self._last_look_at_reasons = "", time.monotonic()
         else:
-            self._last_id = max(call.id for call, _ in others)
+            self._last_id = others[-1][0].id
         return others
 
 
@@ -84,15 +95,17 @@ def look_at(ids: Sequence[str], session: Session) -> dict[str, SeenRun]:
     return {call.id: run for call, run in found}
 
 
+def _is_watched() -> tuple[sa.ColumnElement[bool], ...]:
+    return (call_table.c.state == "running", call_table.c.answering.is_(None))
+
+
 def _look(
-    where: Sequence[sa.ColumnElement[bool]],
-    session: Session,
-    noteworthy: sa.ColumnElement[bool] | None = None,
+    after_id: str, session: Session, noteworthy: sa.ColumnElement[bool] | None = None
 ) -> list[tuple[Any, SeenRun]]:
     return look_at_runs(
         call_table,
         _COLUMNS,
-        (call_table.c.state == "running", call_table.c.answering.is_(None), *where),
+        (*_is_watched(), call_table.c.id > after_id),
         task_id=REPLY_TASK_ID,
         note_key=NOTE_KEY,
         session=session,
@@ -109,7 +122,7 @@ def _says_more(call: Any, step: Wait) -> bool:
     return step.reason != call.reason or (step.maybe_sent_at is not None and call.maybe_sent_at is None)
 
 
-def _take(call: Any, run: SeenRun, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
+def _take(call: Any, run: SeenRun, step: Step, session: Session) -> bool:
     if isinstance(step, Answered):
         return note_answered(call, step, session)
     if isinstance(step, TooLate):
@@ -144,7 +157,21 @@ def note_answered(call: Any, step: Answered, session: Session) -> bool:
     )
 
 
+def _has_answered_unnoticed(call: Any, session: Session) -> bool:
+    """Tell whether ``reply`` says that it has answered: that of version 0.1 leaves no note."""
+    return returned_true(call.dag_id, call.run_id, REPLY_TASK_ID, session)
+
+
 def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
+    if run.task_state == "success" and run.tries and _has_answered_unnoticed(call, session):
+        return settle(
+            call,
+            "answered",
+            session,
+            answered_by=REPLY,
+            answered_at=now_utc(),
+            reason="reply has answered and left no note, or it was deleted: when is not known",
+        )
     try:
         answer = StoredAnswer.read(call.answer)
     except ValueError as error:

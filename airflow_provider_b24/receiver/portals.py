@@ -133,6 +133,10 @@ class Portals:
         authenticate(kept.portal, auth)
         return kept.portal
 
+    def knows(self, conn_id: str) -> bool:
+        """Tell whether there is such a connection, as far as is known without asking."""
+        return conn_id in self._known
+
     def forget(self, conn_id: str) -> None:
         """Look a connection up again at the next call, because it has changed."""
         self._known.pop(conn_id, None)

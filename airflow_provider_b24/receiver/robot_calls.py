@@ -45,7 +45,7 @@ class RobotCalls:
         try:
             return await self._take(conn_id, dag_id, body)
         except RefusedError as refusal:
-            known = refusal.error != "unknown_connection"
+            known = self.portals.knows(conn_id)
             self.intake.refuse(conn_id if known else "", refusal.error, refusal.message)
             raise
 
