@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -57,22 +56,6 @@ def test_a_command_line_that_makes_no_sense_is_refused_with_the_reason(
 
     assert ended.value.code == 2
     assert complaint in capsys.readouterr().err
-
-
-def test_the_demo_ends_with_ctrl_c_where_a_shell_had_it_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_b24 import demo
-
-    def run(*, keep: bool) -> int:
-        signal.raise_signal(signal.SIGINT)
-        return int(keep)
-
-    monkeypatch.setattr(demo, "run", run)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert cli.main(["demo"]) == 130
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
