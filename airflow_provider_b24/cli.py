@@ -33,7 +33,7 @@ class _AirflowCommand(Protocol):
 _AIRFLOW_COMMANDS = {
     "robots": ("robots.command", "compare the robots of your DAGs with a portal, and register them"),
     "calls": ("robots.calls_command", "list robot calls and what became of them; answer one by hand"),
-    "connect": ("connect", "connect an application to a portal, from this terminal"),
+    "connect": ("installation.command", "connect an application to a portal, from this terminal"),
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 

@@ -25,10 +25,6 @@ from airflow_provider_b24.receiver.answers import Answer, RefusedError, anonymou
 from airflow_provider_b24.receiver.bodies import MAX_BODY_BYTES, MAX_BODY_SECONDS, read_body
 from airflow_provider_b24.receiver.dag_runs import DagRuns
 from airflow_provider_b24.receiver.database import DatabaseHangsError, is_away
-from airflow_provider_b24.receiver.desk import Desk
-from airflow_provider_b24.receiver.installation import Installations
-from airflow_provider_b24.receiver.installation_routes import add_installation_routes
-from airflow_provider_b24.receiver.oauth_flow import add_oauth_routes
 from airflow_provider_b24.receiver.patience import Patience
 from airflow_provider_b24.receiver.portals import Portals
 from airflow_provider_b24.receiver.replay import Replay
@@ -127,10 +123,12 @@ def create_app(
         kept = {"waiting": spool.depth(), "refused": spool.refused(), "replayed": spool.replayed()}
         return {"status": "healthy", "spool": kept}
 
-    desk = Desk(_refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
-    installations = Installations()
-    add_installation_routes(app, desk, installations)
-    add_oauth_routes(app, desk, installations)
+    # Imported here: what it needs of the receiver (refusals, bodies, connections) lies beside this module.
+    from airflow_provider_b24.installation.routes import add_installation_routes
+
+    add_installation_routes(
+        app, _refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds
+    )
 
     @app.exception_handler(HTTPException)
     async def no_such_route(_request: Request, error: HTTPException) -> JSONResponse:

@@ -1,0 +1,1 @@
+"""The only rooms that touch what Airflow does not promise: its ORM, its internals, its auth manager."""

@@ -1,0 +1,25 @@
+"""The connections in Airflow's metadata database. Airflow's public interface gives one connection by its id only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.models.connection import Connection
+
+
+def saved_connections(conn_type: str = "bitrix24") -> Iterator[Connection]:
+    """Give the connections of one type, as long as they are looked at one by one.
+
+    Connections in the environment or in a secrets backend are not among them: those cannot be listed.
+
+    :param conn_type: the type.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
+    """
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        yield from session.scalars(select(Connection).where(Connection.conn_type == conn_type))
