@@ -37,7 +37,7 @@ _AIRFLOW_COMMANDS = {
         "calls.dispatcher_command",
         "start runs for calls and send answers, as a process of its own",
     ),
-    "connect": ("connect", "connect an application to a portal, from this terminal"),
+    "connect": ("installation.command", "connect an application to a portal, from this terminal"),
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 

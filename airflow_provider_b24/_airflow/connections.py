@@ -1,13 +1,20 @@
-"""The connections in Airflow's metadata database. The same in 3.0 to 3.4."""
+"""The connections in Airflow's metadata database. Airflow's public interface gives one connection by its id only."""
 
 from __future__ import annotations
 
-CONN_TYPE = "bitrix24"
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.models.connection import Connection
 
 
-def portal_conn_ids() -> list[str]:
-    """Name the connections to portals that are in the database; others may be in the environment or elsewhere.
+def saved_connections(conn_type: str = "bitrix24") -> Iterator[Connection]:
+    """Give the connections of one type, as long as they are looked at one by one.
 
+    Connections in the environment or in a secrets backend are not among them: those cannot be listed.
+
+    :param conn_type: the type.
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
     """
     from airflow.models.connection import Connection
@@ -16,4 +23,12 @@ def portal_conn_ids() -> list[str]:
     from airflow_provider_b24._airflow.database import reading
 
     with reading() as session:
-        return list(session.scalars(select(Connection.conn_id).where(Connection.conn_type == CONN_TYPE)))
+        yield from session.scalars(select(Connection).where(Connection.conn_type == conn_type))
+
+
+def portal_conn_ids() -> list[str]:
+    """Name the connections to portals that are in the database.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
+    """
+    return [connection.conn_id for connection in saved_connections()]

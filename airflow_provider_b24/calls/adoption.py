@@ -45,9 +45,7 @@ def adopt_runs(robots: RobotsAtHand) -> int:
             on_failure = definition.answer(definition.on_failure, complete=False) if definition else {}
             row = call.to_row()
             ends = row["process_ends_at"]
-            margin = (
-                definition.margin(float(call.envelope.timeout_duration)) if definition and ends else None
-            )
+            margin = definition.margin(float(call.envelope.timeout_duration)) if definition and ends else None
             row |= {
                 "state": "running" if row["waits"] else "not-awaited",
                 "payload": call.to_payload() if row["waits"] else None,

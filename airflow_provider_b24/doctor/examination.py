@@ -70,12 +70,12 @@ class Examination:
     @cached_property
     def answers(self) -> Answers | Bitrix24Error:
         """What the portal says; an error when it says nothing at all."""
-        from airflow_provider_b24.hooks.asking import impatient_client
         from airflow_provider_b24.hooks.tokens import VariableTokenStore
+        from airflow_provider_b24.installation.client import short_timeout_client
 
         try:
             refuse_if_uninstalled(self.connection)
-            with impatient_client(self.connection, VariableTokenStore(self.connection)) as client:
+            with short_timeout_client(self.connection, VariableTokenStore(self.connection)) as client:
                 # Apart from the others: it tells whether there are any good credentials at all.
                 client.call("server.time")
                 before = time.time()

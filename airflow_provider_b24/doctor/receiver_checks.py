@@ -138,14 +138,14 @@ def check_way_back(examination: Examination) -> Finding:
 
 
 def _make_round_trip(examination: Examination) -> Finding:
-    from airflow_provider_b24.hooks.asking import impatient_client
-    from airflow_provider_b24.hooks.round_trip import request_test_event
     from airflow_provider_b24.hooks.tokens import VariableTokenStore
+    from airflow_provider_b24.installation.client import short_timeout_client
+    from airflow_provider_b24.installation.test_event import request_test_event
 
     check, connection = "way back", examination.connection
     began = time.time()
     try:
-        with impatient_client(connection, VariableTokenStore(connection)) as client:
+        with short_timeout_client(connection, VariableTokenStore(connection)) as client:
             request_test_event(connection, client)
     except (Bitrix24Error, ValueError) as error:
         return Finding(

@@ -171,18 +171,18 @@ class Bitrix24Hook(BaseHook):
 
         A webhook is asked for its user (``profile``), an application for itself (``app.info``). Tokens are renewed
         only where the new pair is kept for the connection that was meant: see
-        :func:`airflow_provider_b24.hooks.trial.trial_of`.
+        :func:`airflow_provider_b24.hooks.connection_test.connection_to_test`.
         """
-        from airflow_provider_b24.hooks.trial import hint_on, trial_of
+        from airflow_provider_b24.hooks.connection_test import advice_on, connection_to_test
         from airflow_provider_b24.rest.credentials import portal_host
 
         try:
-            connection, store = trial_of(self.connection)
+            connection, store = connection_to_test(self.connection)
             webhook = connection.kind == "webhook"
             with self._client_of(connection, store) as client:
                 answer = client.call("profile" if webhook else "app.info").result
         except Bitrix24Error as error:
-            return False, f"{error}{hint_on(error)}"
+            return False, f"{error}{advice_on(error)}"
         except AirflowException as error:
             return False, str(error)
         except Exception as error:

@@ -1,22 +1,24 @@
 """What is known of an application's installation in a portal: one record for each connection, in an Airflow Variable.
 
-The Variable ``bitrix24_oauth_<conn_id>`` is the place that tasks, triggers, the receiver and the command line can all
-write to. It is encrypted at rest, and Airflow hides its tokens in the user interface.
+The Variable ``bitrix24_installation_<conn_id>`` holds what changes when the application is connected, uninstalled or
+tested. The tokens, which change every hour, have one of their own, see :mod:`airflow_provider_b24.hooks.tokens`:
+nothing that writes the one can put an old value into the other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24._airflow.variables import read_variable, update_variable
 from airflow_provider_b24.exceptions import AuthError
-from airflow_provider_b24.hooks._variables import read_variable, write_variable
+from airflow_provider_b24.hooks._old_record import installation_key, move_old_record
+from airflow_provider_b24.hooks.tokens import seed_of
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, portal_host
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TEXTS = ("client_id", "seed", "application_token", "member_id", "challenge")
+_TEXTS = ("client_id", "seed", "application_token", "member_id", "challenge", "user_id", "user_name")
 _TIMES = ("installed_at", "event_time", "uninstalled_at", "challenge_until", "reached_at")
 
 
@@ -33,22 +35,23 @@ class Installation:
     """An application as it is installed in a portal. Times are Unix times by this machine's clock.
 
     :param client_id: whose installation this is; a record of another application counts for nothing.
-    :param tokens: the pair that is good now, ``None`` after the application was uninstalled.
-    :param seed: digest of the refresh token that the connection carried when this was written: when somebody has put
-        another one into the connection since, that one is newer.
+    :param seed: digest of the refresh token that the connection carried when it was connected or uninstalled: when
+        somebody has put another one into the connection since, that one is newer.
     :param application_token: what Bitrix24 signs its calls with.
     :param member_id: the portal's permanent id.
     :param installed_at: when the tokens were verified and stored.
     :param event_time: when Bitrix24 sent the event that brought them, by Bitrix24's clock.
     :param uninstalled_at: when Bitrix24 said that the application was uninstalled.
     :param challenge: digest of what a test event must bring back to be believed, see
-        :func:`airflow_provider_b24.hooks.connecting.request_test_event`.
+        :func:`airflow_provider_b24.installation.test_event.request_test_event`.
     :param challenge_until: when that stops being good.
     :param reached_at: when the last such event arrived.
+    :param user_id: the user who was granted the tokens, on whose behalf the application acts.
+    :param user_name: that user's name.
+    :param administrator: whether that user was an administrator of the portal then, ``None`` if unknown.
     """
 
     client_id: str
-    tokens: Tokens | None = field(default=None, repr=False)
     seed: str | None = field(default=None, repr=False)
     application_token: str | None = field(default=None, repr=False)
     member_id: str | None = None
@@ -58,6 +61,9 @@ class Installation:
     challenge: str | None = field(default=None, repr=False)
     challenge_until: float | None = None
     reached_at: float | None = None
+    user_id: str | None = None
+    user_name: str | None = None
+    administrator: bool | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Installation:
@@ -77,24 +83,37 @@ class Installation:
         for name in _TIMES:
             if isinstance(data.get(name), bool) or not isinstance(data.get(name), int | float | None):
                 raise ValueError(f"its {name} is no Unix time")
+        if not isinstance(data.get("administrator"), bool | None):
+            raise ValueError("its administrator is neither true nor false")
         fields: dict[str, Any] = {name: data.get(name) or None for name in (*_TEXTS, *_TIMES)}
         if not fields["client_id"]:
             raise ValueError("it has no client_id")
-        return cls(tokens=Tokens.from_json(data) if data.get("refresh_token") else None, **fields)
+        return cls(administrator=data.get("administrator"), **fields)
 
     def to_json(self) -> str:
         """Write the record, secrets included: for encrypted storage only."""
-        own = {name: getattr(self, name) for name in (*_TEXTS, *_TIMES)}
-        tokens = self.tokens.to_json() if self.tokens else {}
-        return json.dumps(tokens | {name: value for name, value in own.items() if value is not None})
-
-    def tokens_beside(self, own: Tokens | None) -> Tokens | None:
-        """Choose between the stored pair and the one that the connection itself carries."""
-        return own if own is not None and self.seed != seed_of(own) else self.tokens
+        values = dataclasses.asdict(self)
+        return json.dumps({name: value for name, value in values.items() if value is not None})
 
     def uninstalled_beside(self, own: Tokens | None) -> bool:
         """Whether the application is gone, and nobody has put other tokens into the connection since."""
         return self.uninstalled_at is not None and (own is None or self.seed == seed_of(own))
+
+
+_listeners: list[Callable[[str], None]] = []
+
+
+def on_installation_changed(callback: Callable[[str], None]) -> Callable[[], None]:
+    """Have a function called whenever this process has changed what is known of an installation.
+
+    It is called in the thread that has made the change, after it was stored, and must be quick. What other processes
+    change it is not told.
+
+    :param callback: is given the connection id.
+    :return: ends it.
+    """
+    _listeners.append(callback)
+    return lambda: _listeners.remove(callback)
 
 
 class InstallationStore:
@@ -104,13 +123,52 @@ class InstallationStore:
     """
 
     def __init__(self, connection: PortalConnection) -> None:
-        self._connection = connection
-        self.key = f"bitrix24_oauth_{connection.conn_id}"
+        credentials = connection.credentials
+        self._conn_id = connection.conn_id
+        self._client_id = credentials.client_id if isinstance(credentials, OAuthApp) else ""
+        self.key = installation_key(connection.conn_id)
 
     def read(self) -> Installation | None:
         """Read the record as it is now, ``None`` when there is none of this application."""
-        credentials = self._connection.credentials
-        raw = read_variable(self.key) if isinstance(credentials, OAuthApp) else None
+        if not self._client_id:
+            return None
+        raw = read_variable(self.key)
+        if raw is None:
+            raw = move_old_record(self._conn_id).installation
+        return self._understood(raw)
+
+    def update(self, change: Callable[[Installation], Installation | None]) -> Installation:
+        """Change the record; what others change meanwhile is kept, as far as Airflow allows.
+
+        :param change: is given the record, or an empty one of this application, and gives the new one, ``None`` to
+            leave it as it is. Must be quick, and may be called twice. What it raises ends this.
+        :return: the record as it is now.
+        """
+        # What an earlier version has kept must be moved before there is something in its place.
+        self.read()
+        now = Installation(self._client_id)
+        changed = False
+
+        def write(raw: str | None) -> str | None:
+            nonlocal now, changed
+            before = self._understood(raw) or Installation(self._client_id)
+            after = change(before)
+            now, changed = after or before, after is not None
+            return after.to_json() if after else None
+
+        update_variable(
+            self.key,
+            write,
+            f"Installation of the application of the connection {self._conn_id}, kept by airflow-provider-b24. "
+            "Deleting it forgets which portal it belongs to.",
+        )
+        if changed:
+            _mask(now)
+            for callback in tuple(_listeners):
+                callback(self._conn_id)
+        return now
+
+    def _understood(self, raw: str | None) -> Installation | None:
         if not raw:
             return None
         try:
@@ -120,26 +178,10 @@ class InstallationStore:
                 "The Airflow Variable %s cannot be used: %s. Connect the application again.", self.key, error
             )
             return None
-        if not isinstance(credentials, OAuthApp) or installation.client_id != credentials.client_id:
+        if installation.client_id != self._client_id:
             return None
         _mask(installation)
         return installation
-
-    def write(self, installation: Installation) -> None:
-        """Replace the record."""
-        _mask(installation)
-        write_variable(
-            self.key,
-            installation.to_json(),
-            f"Installation and rotating OAuth tokens of the connection {self._connection.conn_id}, kept by "
-            "airflow-provider-b24. Deleting it forgets them.",
-        )
-
-    def begin(self) -> Installation:
-        """Give the record that is there, or an empty one of this application."""
-        credentials = self._connection.credentials
-        client_id = credentials.client_id if isinstance(credentials, OAuthApp) else ""
-        return self.read() or Installation(client_id)
 
 
 def with_installation(connection: PortalConnection) -> PortalConnection:
@@ -173,17 +215,9 @@ def refuse_if_uninstalled(connection: PortalConnection) -> None:
     )
 
 
-def seed_of(tokens: Tokens | None) -> str | None:
-    """Recognize the pair that a connection carries, without keeping it twice."""
-    return hashlib.sha256(tokens.refresh_token.encode()).hexdigest()[:16] if tokens else None
-
-
 def _mask(installation: Installation) -> None:
-    """Keep the record's secrets out of every log, whoever prints them."""
+    """Keep the record's secret out of every log, whoever prints it."""
     from airflow.sdk.log import mask_secret
 
-    if installation.tokens is not None:
-        mask_secret(installation.tokens.access_token)
-        mask_secret(installation.tokens.refresh_token)
     if installation.application_token:
         mask_secret(installation.application_token)

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from airflow_provider_b24._airflow.database import DatabaseHangsError, is_away
 from airflow_provider_b24.calls.intake import DATABASE_SECONDS, Intake
 from airflow_provider_b24.calls.spool import Spool, default_folder
+from airflow_provider_b24.hooks.installations import on_installation_changed
 from airflow_provider_b24.receiver import metrics, results
 from airflow_provider_b24.receiver.access_log import ConcealedReferences
 from airflow_provider_b24.receiver.answers import Answer, RefusedError, anonymous, unavailable
@@ -53,11 +54,6 @@ def create_app(
     :param max_body_seconds: longest time a body may take to arrive.
     :param database_seconds: how long a call waits for Airflow's database.
     """
-    from airflow_provider_b24.receiver.desk import Desk
-    from airflow_provider_b24.receiver.installation import Installations
-    from airflow_provider_b24.receiver.installation_routes import add_installation_routes
-    from airflow_provider_b24.receiver.oauth_flow import add_oauth_routes
-
     app = FastAPI(
         title="Bitrix24 receiver",
         description="Robot calls of Bitrix24 and results of external workers.",
@@ -72,6 +68,7 @@ def create_app(
     )
     robot_calls = RobotCalls(intake, portals)
     app.state.intake, app.state.portals = intake, portals
+    on_installation_changed(portals.forget)
     bodies = Bodies(max_bytes=max_body_bytes, max_seconds=max_body_seconds)
     # Own threads: a database that hangs must not take those of Airflow's user interface.
     patience = Patience("bitrix24-receiver", threads=_THREADS, seconds=_RESULT_SECONDS, queue=_QUEUE)
@@ -126,10 +123,12 @@ def create_app(
         """Say that the receiver is up."""
         return {"status": "healthy"}
 
-    desk = Desk(_refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
-    installations = Installations()
-    add_installation_routes(app, desk, installations)
-    add_oauth_routes(app, desk, installations)
+    # Imported here: what it needs of the receiver (refusals, bodies, connections) lies beside this module.
+    from airflow_provider_b24.installation.routes import add_installation_routes
+
+    add_installation_routes(
+        app, _refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds
+    )
 
     @app.exception_handler(HTTPException)
     async def no_such_route(_request: Request, error: HTTPException) -> JSONResponse:

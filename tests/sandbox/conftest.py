@@ -43,7 +43,9 @@ def application_connection(portal, monkeypatch):
         "AIRFLOW_CONN_BITRIX24_DEFAULT",
         json.dumps({"conn_type": "bitrix24", "host": portal.url, "extra": extra}),
     )
-    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_OAUTH_BITRIX24_DEFAULT", "")  # no tokens rotated so far
+    # Nothing is stored: no tokens rotated so far, no installation.
+    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_TOKENS_BITRIX24_DEFAULT", "")
+    monkeypatch.setenv("AIRFLOW_VAR_BITRIX24_INSTALLATION_BITRIX24_DEFAULT", "")
     return "bitrix24_default"
 
 

@@ -16,7 +16,7 @@ def test_its_routes_are_these():
         ("/results/{reference}/heartbeat", "post"),
         ("/{conn_id}/events", "post"),
         ("/{conn_id}/install", "post", "get"),
-        ("/{conn_id}/oauth/start", "get"),
+        ("/{conn_id}/oauth/start", "get", "post"),
         ("/{conn_id}/oauth/callback", "get"),
         ("/health", "get"),
     }

@@ -51,7 +51,8 @@ def require_portal(connection: PortalConnection, known: Installation | None, mem
             connection,
             "other_portal",
             "It belongs to another portal (member_id) already. Use a connection for each portal; to move this one, "
-            f"delete the Airflow Variable bitrix24_oauth_{connection.conn_id} and the member_id in its extra first.",
+            f"delete the Airflow Variables bitrix24_installation_{connection.conn_id} and "
+            f"bitrix24_tokens_{connection.conn_id}, and the member_id in its extra first.",
         )
 
 

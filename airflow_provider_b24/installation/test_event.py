@@ -1,4 +1,4 @@
-"""From here to the portal and back to the receiver: what only an event of the portal can show.
+"""The event ``ONAPPTEST``: to the portal and back to the receiver, which shows what only an event of the portal can.
 
 An authorization code brings tokens, but no ``application_token``. So the portal is asked to post a test event with a
 random text in it. Whoever posts that text to the receiver has it from the portal, and is believed.
@@ -13,17 +13,17 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_b24.exceptions import Bitrix24Error
-from airflow_provider_b24.hooks._refusals import (
+from airflow_provider_b24.hooks.addresses import events_url
+from airflow_provider_b24.hooks.installations import Installation, InstallationStore, with_installation
+from airflow_provider_b24.hooks.tokens import VariableTokenStore
+from airflow_provider_b24.installation.client import short_timeout_client
+from airflow_provider_b24.installation.refusals import (
     refusal,
     require_application,
     require_application_token,
     require_portal,
     same,
 )
-from airflow_provider_b24.hooks.addresses import events_url
-from airflow_provider_b24.hooks.asking import impatient_client
-from airflow_provider_b24.hooks.installations import InstallationStore, with_installation
-from airflow_provider_b24.hooks.tokens import VariableTokenStore
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.connection import PortalConnection
@@ -44,7 +44,7 @@ def arrange_events(connection: PortalConnection) -> list[str]:
     Source: https://apidocs.bitrix24.com/api-reference/events/event-bind.html
     """
     problems = []
-    with impatient_client(connection, VariableTokenStore(connection)) as client:
+    with short_timeout_client(connection, VariableTokenStore(connection)) as client:
         try:
             _bind(client, "ONAPPUNINSTALL", events_url(connection.conn_id))
         except (Bitrix24Error, ValueError) as error:
@@ -74,11 +74,9 @@ def request_test_event(connection: PortalConnection, client: Bitrix24Client) -> 
     require_application(connection)
     _bind(client, "ONAPPTEST", events_url(connection.conn_id))
     nonce = secrets.token_urlsafe(32)
-    store = InstallationStore(connection)
-    store.write(
-        dataclasses.replace(
-            store.begin(), challenge=_digest(nonce), challenge_until=time.time() + CHALLENGE_SECONDS
-        )
+    digest, until = _digest(nonce), time.time() + CHALLENGE_SECONDS
+    InstallationStore(connection).update(
+        lambda before: dataclasses.replace(before, challenge=digest, challenge_until=until)
     )
     client.call("event.test", {"challenge": nonce}, repeatable=False)
 
@@ -92,22 +90,24 @@ def take_test_event(
     :raises InstallationRefusedError: when it does not, or comes too late.
     """
     require_application(connection)
-    store = InstallationStore(connection)
-    installation = store.begin()
-    expected, until = installation.challenge, installation.challenge_until
-    if expected is None or until is None or time.time() > until or not same(_digest(challenge), expected):
-        raise refusal(connection, "not_granted", "Nobody has asked for this test event.")
-    require_portal(connection, installation, member_id)
-    require_application_token(connection, application_token, connection.application_token)
-    store.write(
-        dataclasses.replace(
-            installation,
+
+    def believe(before: Installation) -> Installation:
+        expected, until = before.challenge, before.challenge_until
+        if expected is None or until is None or time.time() > until or not same(_digest(challenge), expected):
+            raise refusal(connection, "not_granted", "Nobody has asked for this test event.")
+        require_portal(connection, before, member_id)
+        require_application_token(connection, application_token, connection.application_token)
+        return dataclasses.replace(
+            before,
             application_token=application_token,
             challenge=None,
             challenge_until=None,
             reached_at=time.time(),
         )
-    )
+
+    store = InstallationStore(connection)
+    believe(store.read() or Installation(""))  # what anybody can post is refused without locking anything
+    store.update(believe)
 
 
 def _bind(client: Bitrix24Client, event: str, handler: str) -> None:

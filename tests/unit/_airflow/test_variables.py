@@ -5,12 +5,12 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable, VariableResult
 
-from airflow_provider_b24.hooks._variables import read_variable
+from airflow_provider_b24._airflow.variables import read_variable
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.tokens import VariableTokenStore
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens
 
-KEY = "bitrix24_oauth_crm"
+KEY = "bitrix24_tokens_crm"
 
 
 class Supervisor:

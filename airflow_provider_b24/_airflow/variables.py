@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.models.variable import Variable
+    from sqlalchemy.orm import Session
 
 
 def read_variable(key: str) -> str | None:
@@ -32,21 +38,77 @@ def read_variable(key: str) -> str | None:
     return _ask_database(key) if stored is None else stored
 
 
-def write_variable(key: str, value: str, description: str) -> None:
-    """Write a Variable; Airflow encrypts it at rest.
+def update_variable(key: str, change: Callable[[str | None], str | None], description: str) -> None:
+    """Read a Variable, decide, and write it; Airflow encrypts it at rest.
+
+    Beside the database (API server, command line, script) that is one transaction, and the row is locked from the
+    reading to the end: nothing that others write meanwhile gets lost. Tasks and triggers have no lock: Airflow's API
+    reads and writes a Variable in two requests. What somebody else writes between the two, a few milliseconds, is
+    overwritten; so ``change`` must do nothing slow, and what is written must be right even then.
 
     :param key: the Variable's key.
-    :param value: what to store.
+    :param change: is given the present value, ``None`` when there is none, and gives the new one, ``None`` to leave
+        everything as it is. May be called again when another process has been faster. What it raises ends this.
     :param description: what people read beside it in the UI.
+    :raises Exception: of whatever kind, when it cannot be read or written.
     """
     if _is_supervised():
         from airflow.sdk import Variable
 
-        Variable.set(key, value, description=description)
+        value = change(read_variable(key))
+        if value is not None:
+            Variable.set(key, value, description=description)
+        return
+    from sqlalchemy.exc import IntegrityError
+
+    try:
+        _update_in_database(key, change, description)
+    except IntegrityError:  # another process has inserted it since; now there is a row to lock
+        _update_in_database(key, change, description)
+
+
+def delete_variable(key: str) -> None:
+    """Delete a Variable; nothing happens when there is none.
+
+    :raises Exception: of whatever kind, when this process cannot.
+    """
+    if _is_supervised():
+        from airflow.sdk import Variable
+
+        Variable.delete(key)
         return
     from airflow.models import Variable as DatabaseVariable
 
-    DatabaseVariable.set(key, value, description=description)
+    DatabaseVariable.delete(key)
+
+
+def _update_in_database(key: str, change: Callable[[str | None], str | None], description: str) -> None:
+    from airflow import settings
+    from airflow.models.variable import Variable
+    from sqlalchemy.orm import sessionmaker
+
+    # A session of its own: Airflow's is shared by all code in a thread, and would commit what a caller has begun.
+    with sessionmaker(bind=settings.engine)() as session, session.begin():
+        row = _locked(session, key)
+        value = change(None if row is None else row.get_val())
+        if value is None:
+            return
+        if row is None:
+            row = Variable(key=key)
+            session.add(row)
+        row.set_val(value)
+        row.description = description
+
+
+def _locked(session: Session, key: str) -> Variable | None:
+    from airflow.models.variable import Variable
+    from sqlalchemy import select, update
+
+    if session.get_bind().dialect.name == "sqlite":
+        # It has no row locks, and a transaction that has only read does not keep others from writing.
+        session.execute(update(Variable).where(Variable.key == key).values(key=key))
+    found: Variable | None = session.scalar(select(Variable).where(Variable.key == key).with_for_update())
+    return found
 
 
 def _ask_api_server(key: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The pages that people see: the frame in Bitrix24 that finishes an installation, and where the OAuth sign-in ends.
+"""The pages that people see: the frame in Bitrix24 that finishes an installation, and those of the OAuth sign-in.
 
 Nothing that was posted is repeated on a page. A policy lets a browser load Bitrix24's own script and nothing else, and
 show the page in a frame of the connection's portal and of nobody else.
@@ -27,6 +27,7 @@ def page(
     status: int = 200,
     portal_url: str | None = None,
     finish: bool = False,
+    confirmation: str | None = None,
 ) -> HTMLResponse:
     """Make a page.
 
@@ -34,6 +35,7 @@ def page(
     :param paragraphs: plain text.
     :param portal_url: the portal that may show it in a frame; nobody may otherwise.
     :param finish: tell Bitrix24 that the installation is finished, which closes the frame's wizard.
+    :param confirmation: show a button that posts this text to the page's own address.
 
     Source: https://apidocs.bitrix24.com/settings/app-installation/installation-finish.html
     """
@@ -45,6 +47,11 @@ def page(
         else ""
     )
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
+    if confirmation is not None:
+        text += (
+            f'<form method="post"><input type="hidden" name="confirmation" value="{escape(confirmation)}">'
+            "<button>Connect</button></form>"
+        )
     body = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<style nonce="{nonce}">{_STYLE}</style></head><body><h1>{escape(title)}</h1>{text}{script}</body></html>'
@@ -53,9 +60,11 @@ def page(
         "default-src": "'none'",
         "style-src": f"'nonce-{nonce}'",
         "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": portal_url or "'none'",
     }
+    if confirmation is None:
+        # Not beside a form: browsers apply it to where the post is redirected to, and a portal redirects further.
+        policy["form-action"] = "'none'"
+    policy["frame-ancestors"] = portal_url or "'none'"
     if finish:
         policy["script-src"] = f"'nonce-{nonce}' {_LIBRARY}"
     headers = {

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from airflow_provider_b24 import cli
-from airflow_provider_b24.connect import ConnectError, read_code
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+from airflow_provider_b24.installation.command import ConnectError, read_code
 from airflow_provider_b24.sandbox import AnswerStatus
 
 
@@ -57,14 +57,14 @@ def nobody(address: str) -> str:
 
 @pytest.mark.parametrize("paste", [sent_to, code_of])
 def test_the_code_or_the_whole_address_is_pasted(
-    bitrix, connect, served, stored, somebody, nothing_leaks, paste
+    bitrix, connect, served, stored, stored_tokens, somebody, nothing_leaks, paste
 ):
     connect()
     code, told = somebody(paste)
     assert code == 0, told
     assert "Connected: crm calls" in told
     assert "for Ada Admin" in told
-    assert stored().tokens.access_token == bitrix.application.access_token
+    assert stored_tokens().access_token == bitrix.application.access_token
     assert stored().member_id == bitrix.member_id
     # The portal was asked for it, and told the receiver.
     assert stored().application_token == bitrix.application.application_token
@@ -73,22 +73,26 @@ def test_the_code_or_the_whole_address_is_pasted(
     nothing_leaks(told)
 
 
-def test_tokens_in_the_connection_are_verified_and_used(bitrix, connect, served, stored, somebody):
+def test_tokens_in_the_connection_are_verified_and_used(
+    bitrix, connect, served, stored, stored_tokens, somebody
+):
     pair = bitrix.application.issue_tokens()
     connect(access_token=pair.access_token, refresh_token=pair.refresh_token)
     code, told = somebody(nobody)
     assert code == 0, told
     assert stored().member_id == bitrix.member_id
-    assert stored().tokens.refresh_token == bitrix.application.refresh_token != pair.refresh_token
+    assert stored_tokens().refresh_token == bitrix.application.refresh_token != pair.refresh_token
 
 
-def test_tokens_that_are_no_good_any_longer_lead_to_the_sign_in(bitrix, connect, served, stored, somebody):
+def test_tokens_that_are_no_good_any_longer_lead_to_the_sign_in(
+    bitrix, connect, served, stored_tokens, somebody
+):
     connect(access_token="spent", refresh_token="spent-too")
     code, told = somebody(sent_to)
     assert code == 0, told
     assert "works once" in told or "work once" in told
     assert "spent" not in told
-    assert stored().tokens.access_token == bitrix.application.access_token
+    assert stored_tokens().access_token == bitrix.application.access_token
 
 
 def test_an_uninstalled_application_is_connected_again(bitrix, connect, served, stored, somebody):
@@ -105,13 +109,13 @@ def test_an_uninstalled_application_is_connected_again(bitrix, connect, served, 
     assert stored().application_token == "a-new-one"
 
 
-def test_a_new_sign_in_can_be_asked_for(bitrix, connect, served, stored, somebody):
+def test_a_new_sign_in_can_be_asked_for(bitrix, connect, served, stored_tokens, somebody):
     connect()
     assert somebody(sent_to)[0] == 0
-    first = stored().tokens
+    first = stored_tokens()
     assert somebody(nobody)[0] == 0
     assert somebody(sent_to, "--again")[0] == 0
-    assert stored().tokens != first
+    assert stored_tokens() != first
 
 
 def test_an_address_of_another_sign_in_is_refused(bitrix, connect, served, stored, somebody):
@@ -136,7 +140,7 @@ def test_another_portal_is_refused(bitrix, connect, served, stored, somebody):
     code, told = somebody(sent_to)
     assert code == 1
     assert "belongs to another portal" in told
-    assert "bitrix24_oauth_crm" in told
+    assert "bitrix24_installation_crm" in told
     assert stored() is None
 
 
@@ -145,6 +149,26 @@ def test_an_employee_is_told_what_will_not_work(bitrix, connect, served, somebod
     code, told = somebody(lambda address: bitrix.callers.tokens.create_code(bitrix.application, 2))
     assert code == 0
     assert "robots can be answered, but not registered" in told
+
+
+def test_an_employee_replaces_an_administrator_only_if_told_so(
+    bitrix, connect, served, stored, stored_tokens, somebody
+):
+    def employees_code(address: str) -> str:
+        return bitrix.callers.tokens.create_code(bitrix.application, 2)
+
+    connect()
+    assert somebody(sent_to)[0] == 0
+    tokens = stored_tokens()
+    code, told = somebody(employees_code, "--again")
+    assert code == 1
+    assert "Emil Employee is none" in told
+    assert "airflow-b24 connect crm --again --replace-administrator" in told
+    assert (stored().user_name, stored_tokens()) == ("Ada Admin", tokens)
+    code, told = somebody(employees_code, "--again", "--replace-administrator")
+    assert code == 0, told
+    assert (stored().user_name, stored().administrator) == ("Emil Employee", False)
+    assert stored_tokens() != tokens
 
 
 def test_what_the_portal_does_not_let_us_do_is_told(bitrix, connect, served, somebody):
@@ -158,7 +182,7 @@ def test_what_the_portal_does_not_let_us_do_is_told(bitrix, connect, served, som
 def test_an_event_that_does_not_arrive_is_told(bitrix, connect, served, somebody, monkeypatch):
     connect()
     monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("airflow_provider_b24.connect._SECONDS_FOR_THE_EVENT", 0.5)
+    monkeypatch.setattr("airflow_provider_b24.installation.command._SECONDS_FOR_THE_EVENT", 0.5)
     code, told = somebody(sent_to)
     assert code == 0
     assert "it has not arrived" in told

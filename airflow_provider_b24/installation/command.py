@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.hooks.connecting import Connected
+    from airflow_provider_b24.installation.grants import Connected
 
 _SECONDS_FOR_THE_EVENT = 15.0
 _POLL = 0.2
@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="sign in to the portal even if there are tokens already"
     )
+    parser.add_argument(
+        "--replace-administrator",
+        action="store_true",
+        help="let somebody who is no administrator replace an administrator; robots cannot be registered then",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         connection = PortalConnection.load(arguments.conn_id)
-        connected = (None if arguments.again else _by_tokens(connection)) or _by_code(connection)
+        connected = None if arguments.again else _by_tokens(connection)
+        if connected is None:
+            connected = _by_code(connection, replace_administrator=arguments.replace_administrator)
         _report(connection, connected)
     except (ConnectError, Bitrix24Error, AirflowException) as error:
         _say(f"Error: {error}")
@@ -81,7 +88,7 @@ def read_code(pasted: str, state: str) -> str:
 def _by_tokens(connection: PortalConnection) -> Connected | None:
     """Use the tokens that are there, ``None`` when they are no good."""
     from airflow_provider_b24.exceptions import InstallationRefusedError
-    from airflow_provider_b24.hooks.connecting import connect_by_tokens
+    from airflow_provider_b24.installation.grants import connect_by_tokens
 
     try:
         return connect_by_tokens(connection)
@@ -92,8 +99,9 @@ def _by_tokens(connection: PortalConnection) -> Connected | None:
         return None
 
 
-def _by_code(connection: PortalConnection) -> Connected:
-    from airflow_provider_b24.hooks.connecting import TERMINAL_STATE, authorize_url, connect_by_code
+def _by_code(connection: PortalConnection, *, replace_administrator: bool) -> Connected:
+    from airflow_provider_b24.installation.grants import connect_by_code
+    from airflow_provider_b24.installation.oauth import TERMINAL_STATE, authorize_url
 
     state = TERMINAL_STATE + secrets.token_urlsafe(16)
     _say(
@@ -102,12 +110,13 @@ def _by_code(connection: PortalConnection) -> Connected:
         "Then paste here the code, or the whole address that you are sent to, within 30 seconds: ",
         end="",
     )
-    return connect_by_code(connection, read_code(sys.stdin.readline(), state))
+    code = read_code(sys.stdin.readline(), state)
+    return connect_by_code(connection, code, replace_administrator=replace_administrator)
 
 
 def _report(connection: PortalConnection, connected: Connected) -> None:
     from airflow_provider_b24.hooks.installations import with_installation
-    from airflow_provider_b24.hooks.round_trip import arrange_events
+    from airflow_provider_b24.installation.test_event import arrange_events
 
     _say(f"Connected: {connection.conn_id} calls {connection.portal_url} for {connected.user}.")
     if not connected.administrator:

@@ -10,6 +10,8 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.installations import on_installation_changed
+from airflow_provider_b24.hooks.tokens import VariableTokenStore
 from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
 
 CONN_ID = "crm"
@@ -31,15 +33,19 @@ def install_form(portal: SandboxPortal, **changes: str | None) -> dict[str, str]
 
 
 class TestInstallEvent:
-    def test_brings_tokens_and_the_application_token(self, bitrix, connect, events, stored, nothing_leaks):
+    def test_brings_tokens_and_the_application_token(
+        self, bitrix, connect, events, stored, stored_tokens, nothing_leaks
+    ):
         connect()
         call = bitrix.send_install_event(events).wait()
         assert (call.status, call.answer) == (200, '{"installed":true}')
         installation = stored()
+        assert (installation.user_id, installation.user_name) == ("1", "Ada Admin")
+        assert installation.administrator is True
         assert installation.member_id == bitrix.member_id
         assert installation.application_token == bitrix.application.application_token
-        assert installation.tokens.access_token == bitrix.application.access_token
-        assert installation.tokens.refresh_token == bitrix.application.refresh_token
+        assert stored_tokens().access_token == bitrix.application.access_token
+        assert stored_tokens().refresh_token == bitrix.application.refresh_token
         assert installation.event_time == float(call.fields["ts"])
         with Bitrix24Hook(CONN_ID) as hook:
             assert hook.call("app.info")["CODE"] == bitrix.application.client_id
@@ -54,23 +60,6 @@ class TestInstallEvent:
         refused = httpx.post(events, data=form)
         assert (refused.status_code, refused.json()["error"]) == (403, "not_granted")
 
-    def test_lets_robots_call(self, bitrix, connect, events, publish_dag, make_robot, runs, call_fields):
-        connect()
-        publish_dag(make_robot(conn_id=CONN_ID))
-        route = events.replace("/events", "/robots/score_lead")
-        genuine = call_fields | {
-            "auth[application_token]": bitrix.application.application_token,
-            "auth[member_id]": bitrix.member_id,
-        }
-        assert httpx.post(route, data=genuine).status_code == 403
-        bitrix.send_install_event(events).wait()
-        assert httpx.post(route, data=genuine).status_code == 202
-        assert httpx.post(route, data=genuine | {"auth[member_id]": "other"}).status_code == 403
-        assert len(runs()) == 1
-        bitrix.send_uninstall_event(events).wait()
-        assert httpx.post(route, data=genuine | {"event_token": "another|A|1.x"}).status_code == 403
-        assert len(runs()) == 1
-
     def test_has_the_portal_tell_of_the_uninstallation(self, bitrix, connect, events):
         connect()
         bitrix.send_install_event(events).wait()
@@ -79,12 +68,12 @@ class TestInstallEvent:
         assert bound == [("ONAPPUNINSTALL", events)]
 
     def test_may_be_posted_to_the_one_address_of_the_application_card(
-        self, bitrix, connect, install_page, stored
+        self, bitrix, connect, install_page, stored_tokens
     ):
         connect()
         call = bitrix.send_install_event(install_page).wait()
         assert (call.status, call.answer) == (200, '{"installed":true}')
-        assert stored().tokens is not None
+        assert stored_tokens() is not None
 
     def test_of_an_update_is_an_installation(self, bitrix, connect, events, stored):
         connect()
@@ -92,19 +81,22 @@ class TestInstallEvent:
         assert httpx.post(events, data=form).status_code == 200
         assert stored().application_token == "the-new-one"
 
-    def test_that_comes_late_with_an_expired_access_token_is_accepted(self, bitrix, connect, events, stored):
+    def test_that_comes_late_with_an_expired_access_token_is_accepted(
+        self, bitrix, connect, events, stored_tokens
+    ):
         connect()
         form = install_form(bitrix)
         bitrix.expire_access_tokens()
         assert httpx.post(events, data=form, timeout=20).status_code == 200
-        assert stored().tokens.access_token == bitrix.application.access_token
+        assert stored_tokens().access_token == bitrix.application.access_token
 
-    def test_replaces_the_tokens_in_the_connection(self, bitrix, connect, events, stored):
+    def test_replaces_the_tokens_in_the_connection(self, bitrix, connect, events, stored_tokens):
         pair = bitrix.application.issue_tokens()
         connect(access_token=pair.access_token, refresh_token=pair.refresh_token)
         bitrix.send_install_event(events).wait()
-        tokens = stored().tokens_beside(PortalConnection.load(CONN_ID).tokens)
-        assert tokens.access_token == bitrix.application.access_token
+        used = VariableTokenStore(PortalConnection.load(CONN_ID)).load()
+        assert used == stored_tokens()
+        assert used.access_token == bitrix.application.access_token
 
 
 class TestForgedInstallEvent:
@@ -178,17 +170,17 @@ class TestForgedInstallEvent:
             assert self.refused(events, form) == (409, "other_portal")
         assert stored() is None
 
-    def test_after_an_installation_from_another_portal(self, bitrix, connect, events, stored):
+    def test_after_an_installation_from_another_portal(self, bitrix, connect, events, stored, stored_tokens):
         connect()
         bitrix.send_install_event(events).wait()
         before = stored()
         asked = len(bitrix.requests)
         form = install_form(bitrix) | {"auth[member_id]": "another-portal"}
         assert self.refused(events, form) == (409, "other_portal")
+        assert len(bitrix.requests) == asked
         bitrix.send_uninstall_event(events).wait()
         assert self.refused(events, form) == (409, "other_portal")
-        assert len(bitrix.requests) == asked
-        assert stored().tokens is None
+        assert stored_tokens() is None
         assert before.member_id == bitrix.member_id == stored().member_id
 
     def test_for_another_portal_than_the_connections(self, bitrix, connect, events, stored):
@@ -212,15 +204,6 @@ class TestForgedInstallEvent:
             }
             assert httpx.post(events, data=form).status_code == 200
             assert attacker.requests == []
-
-    def test_again_and_again(self, bitrix, connect, events):
-        connect()
-        invented = {"auth[access_token]": "a" * 32, "auth[refresh_token]": "r" * 32}
-        form = install_form(bitrix) | invented
-        answers = [self.refused(events, form) for _ in range(12)]
-        assert answers[:10] == [(403, "not_granted")] * 10
-        assert answers[10:] == [(429, "too_many")] * 2
-        assert len(bitrix.requests) == 10
 
 
 class TestRefusedEvent:
@@ -303,10 +286,10 @@ class TestUninstallEvent:
         connect()
         assert bitrix.send_install_event(events).wait().status == 200
 
-    def test_ends_all_calls_with_a_clear_error(self, bitrix, events, stored, nothing_leaks):
+    def test_ends_all_calls_with_a_clear_error(self, bitrix, events, stored_tokens, nothing_leaks):
         call = bitrix.send_uninstall_event(events).wait()
         assert (call.status, call.answer) == (200, '{"uninstalled":true}')
-        assert stored().tokens is None
+        assert stored_tokens() is None
         before = len(bitrix.requests)
         with Bitrix24Hook(CONN_ID) as hook, pytest.raises(AuthError, match="was uninstalled") as error:
             hook.call("profile")
@@ -334,11 +317,11 @@ class TestUninstallEvent:
         call = bitrix.send_uninstall_event(events).wait()
         assert bitrix.repost(call).wait().status == 200
 
-    def test_that_comes_after_the_next_installation_changes_nothing(self, bitrix, events, stored):
+    def test_that_comes_after_the_next_installation_changes_nothing(self, bitrix, events, stored_tokens):
         form = install_form(bitrix, event="ONAPPUNINSTALL", ts=str(int(bitrix.clock.now()) - 100))
         late = httpx.post(events, data=form)
         assert (late.status_code, late.json()) == (200, {"uninstalled": False})
-        assert stored().tokens is not None
+        assert stored_tokens() is not None
 
     @pytest.mark.parametrize(
         ("changes", "refusal"),
@@ -349,11 +332,90 @@ class TestUninstallEvent:
             ({"auth[member_id]": ""}, (400, "malformed")),
         ],
     )
-    def test_that_is_forged_changes_nothing(self, bitrix, events, stored, changes, refusal):
+    def test_that_is_forged_changes_nothing(self, bitrix, events, stored_tokens, changes, refusal):
         form = install_form(bitrix, event="ONAPPUNINSTALL") | changes
         answer = httpx.post(events, data=form)
         assert (answer.status_code, answer.json()["error"]) == refusal
-        assert stored().tokens is not None
+        assert stored_tokens() is not None
+
+    def test_that_the_portal_does_not_bear_out_changes_nothing(
+        self, bitrix, events, stored, stored_tokens, caplog
+    ):
+        """Somebody has seen the body of a call, and knows the application_token."""
+        before = stored()
+        answer = httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"))
+        assert (answer.status_code, answer.json()["error"]) == (403, "still_installed")
+        assert stored() == before
+        assert stored_tokens() is not None
+        assert "the event is forged" in caplog.text
+        with Bitrix24Hook(CONN_ID) as hook:
+            assert hook.call("profile")["ADMIN"] is True
+
+    def test_that_is_forged_while_the_access_token_has_expired_changes_nothing(
+        self, bitrix, events, stored, stored_tokens
+    ):
+        before = stored_tokens()
+        bitrix.expire_access_tokens()
+        answer = httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"), timeout=20)
+        assert (answer.status_code, answer.json()["error"]) == (403, "still_installed")
+        assert stored().uninstalled_at is None
+        # Renewed for the purpose, and kept.
+        assert stored_tokens() != before
+        assert stored_tokens().access_token == bitrix.application.access_token
+
+    def test_is_believed_also_when_the_access_token_has_expired(self, bitrix, events, stored, stored_tokens):
+        bitrix.expire_access_tokens()
+        assert bitrix.send_uninstall_event(events).wait().status == 200
+        assert stored().uninstalled_at is not None
+        assert stored_tokens() is None
+
+    @pytest.mark.parametrize(
+        ("status", "code", "believed"),
+        [
+            (401, "NO_AUTH_FOUND", True),
+            (401, "invalid_token", True),
+            (400, "NOT_INSTALLED", True),
+            (401, "something new", True),
+            (403, "ACCESS_DENIED", False),
+            (403, "insufficient_scope", False),
+            (403, "user_access_error", False),
+            (402, "PAYMENT_REQUIRED", False),
+        ],
+    )
+    def test_is_believed_where_the_portal_does_not_know_the_application(
+        self, bitrix, events, stored, stored_tokens, status, code, believed
+    ):
+        bitrix.faults.add(AnswerStatus(status, code), method="app.info")
+        answer = httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"), timeout=20)
+        assert answer.status_code == (200 if believed else 503)
+        assert (stored().uninstalled_at is not None) == believed
+        assert (stored_tokens() is None) == believed
+
+    def test_while_the_portal_is_down_changes_nothing(self, bitrix, events, stored, stored_tokens):
+        bitrix.faults.add(AnswerStatus(502, "bad gateway"), method="app.info", times=None)
+        answer = httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"), timeout=40)
+        assert (answer.status_code, answer.json()["error"]) == (503, "not_verified")
+        assert stored().uninstalled_at is None
+        assert stored_tokens() is not None
+
+    def test_without_tokens_to_ask_with_changes_nothing(self, bitrix, events, stored, airflow_session):
+        from airflow.models.variable import Variable
+
+        Variable.delete(f"bitrix24_tokens_{CONN_ID}")
+        answer = httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"))
+        assert (answer.status_code, answer.json()["error"]) == (403, "no_tokens")
+        assert stored().uninstalled_at is None
+
+    def test_tells_the_rest_of_the_process(self, bitrix, events):
+        told = []
+        end = on_installation_changed(told.append)
+        try:
+            httpx.post(events, data=install_form(bitrix, event="ONAPPUNINSTALL"))
+            assert told == []
+            bitrix.send_uninstall_event(events).wait()
+            assert told == [CONN_ID]
+        finally:
+            end()
 
     def test_for_an_application_whose_token_nobody_knows(self, bitrix, connect, events, stored):
         connect()
@@ -367,7 +429,7 @@ class TestUninstallEvent:
         from airflow.models.variable import Variable
 
         bitrix.send_uninstall_event(events).wait()
-        record = Variable.get(f"bitrix24_oauth_{CONN_ID}")
+        records = {name: Variable.get(f"bitrix24_{name}_{CONN_ID}") for name in ("installation", "tokens")}
         other = bitrix.create_application()
         connect(
             client_id=other.client_id,
@@ -375,7 +437,8 @@ class TestUninstallEvent:
             access_token=other.access_token,
             refresh_token=other.refresh_token,
         )
-        Variable.set(f"bitrix24_oauth_{CONN_ID}", record)
+        for name, record in records.items():
+            Variable.set(f"bitrix24_{name}_{CONN_ID}", record)
         with Bitrix24Hook(CONN_ID) as hook:
             assert hook.call("app.info")["CODE"] == other.client_id
 

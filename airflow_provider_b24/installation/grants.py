@@ -1,10 +1,10 @@
-"""Taking over an installation: what is granted is verified first, and stored only then.
+"""What is granted to the application is verified first, and stored only then.
 
 What arrives at the receiver's public address is a claim. Tokens may be of another application or another portal, and an
 ``application_token`` is a mere text that anybody can choose. So before any of it is stored
 
 1. the connection's own portal is asked with the granted access token: an unknown token, or one of a user who is no
-   administrator, ends here, and nobody else is bothered;
+   administrator, ends here: one cheap request, and the authorization server is not asked;
 2. the refresh token is exchanged at the authorization server with the connection's own ``client_id`` and
    ``client_secret``. Only this proves that the grant was made to *this* application (``app.info`` gives a code that
    is the client id for local applications only); the answer names the portal's ``member_id`` on the authority of the
@@ -13,6 +13,9 @@ What arrives at the receiver's public address is a claim. Tokens may be of anoth
    must be an administrator: every employee who may open an application gets valid tokens, but only an administrator
    can install one, and only then the ``application_token`` that came along is believed.
 
+A user who is no administrator can sign in by a code, too: robots can be answered with those tokens, not registered.
+They do not replace an administrator's tokens unless somebody says that they shall.
+
 Requests go to the connection's portal and authorization server, never to an address out of what was posted.
 """
 
@@ -20,30 +23,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from airflow_provider_b24.exceptions import AuthError
-from airflow_provider_b24.hooks._refusals import (
+from airflow_provider_b24.hooks.installations import Installation, InstallationStore
+from airflow_provider_b24.hooks.tokens import VariableTokenStore, seed_of
+from airflow_provider_b24.installation.client import short_timeout_client
+from airflow_provider_b24.installation.refusals import (
     refusal,
     require_application,
     require_application_token,
     require_portal,
 )
-from airflow_provider_b24.hooks.asking import impatient_client
-from airflow_provider_b24.hooks.installations import Installation, InstallationStore, seed_of
-from airflow_provider_b24.hooks.tokens import VariableTokenStore
 from airflow_provider_b24.rest.credentials import Tokens, portal_host
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.connection import PortalConnection
     from airflow_provider_b24.rest import Bitrix24Client, TokenStore
     from airflow_provider_b24.rest.renewal import GrantType
-
-#: Begins the state of a sign-in that was begun in a terminal, which alone can finish it.
-TERMINAL_STATE = "terminal."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,22 @@ class Connected:
     administrator: bool
 
 
-def install(
-    connection: PortalConnection, grant: Grant, *, admit: Callable[[], None] = lambda: None
-) -> Connected:
+def check_claims(connection: PortalConnection, grant: Grant) -> None:
+    """Check what can be compared without asking anybody.
+
+    :param connection: as Airflow has it.
+    :raises InstallationRefusedError: when it is no application, of another portal, or has a wrong application token.
+    """
+    require_application(connection)
+    require_portal(connection, InstallationStore(connection).read(), grant.member_id)
+    if grant.application_token is not None:
+        require_application_token(connection, grant.application_token, connection.application_token)
+
+
+def install(connection: PortalConnection, grant: Grant) -> Connected:
     """Take over an installation that was posted to the receiver.
 
     :param connection: as Airflow has it.
-    :param admit: called before anybody is asked; raises when there were too many of these lately.
     :raises InstallationRefusedError: when the grant does not prove what it has to.
     :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
 
@@ -92,13 +100,9 @@ def install(
     """
     from airflow_provider_b24.rest import MemoryTokenStore
 
-    require_application(connection)
-    require_portal(connection, InstallationStore(connection).read(), grant.member_id)
-    if grant.application_token is not None:
-        require_application_token(connection, grant.application_token, connection.application_token)
-    admit()
+    check_claims(connection, grant)
     pair = MemoryTokenStore(Tokens(grant.access_token, grant.refresh_token))
-    with impatient_client(connection, pair) as client:
+    with short_timeout_client(connection, pair) as client:
         _require_administrator(connection, _profile(connection, client, "not_granted"))
         # The client has renewed the pair by now if the event came so late that its access token had expired.
         current = pair.load()
@@ -111,19 +115,26 @@ def install(
     return _store(connection, tokens, profile, grant.application_token, grant.event_time)
 
 
-def connect_by_code(connection: PortalConnection, code: str) -> Connected:
+def connect_by_code(
+    connection: PortalConnection, code: str, *, replace_administrator: bool = False
+) -> Connected:
     """Take over an installation with the authorization code that the portal has given to a user.
 
     :param connection: as Airflow has it.
     :param code: good for 30 seconds.
-    :raises InstallationRefusedError: when it does not prove what it has to.
+    :param replace_administrator: whether the tokens of somebody who is no administrator may replace those of an
+        administrator.
+    :raises InstallationRefusedError: when it does not prove what it has to, or would replace an administrator's.
     :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
 
     Source: https://apidocs.bitrix24.com/settings/oauth/index.html
     """
     from airflow_provider_b24.rest import MemoryTokenStore
 
-    return _connect(connection, MemoryTokenStore(), "authorization_code", code)
+    tokens, profile = _redeem_and_ask(connection, MemoryTokenStore(), "authorization_code", code)
+    if profile.get("ADMIN") is not True and not replace_administrator:
+        _require_no_administrator_yet(connection, profile)
+    return _store(connection, tokens, profile)
 
 
 def connect_by_tokens(connection: PortalConnection) -> Connected:
@@ -139,66 +150,18 @@ def connect_by_tokens(connection: PortalConnection) -> Connected:
     if tokens is None:
         raise refusal(connection, "not_granted", "It has no tokens yet.")
     # Others may be using them: the new pair must not be lost, whatever the portal says to it.
-    return _connect(connection, store, "refresh_token", tokens.refresh_token)
+    return _store(connection, *_redeem_and_ask(connection, store, "refresh_token", tokens.refresh_token))
 
 
-def authorize_url(connection: PortalConnection, state: str) -> str:
-    """Give the address where a user of the portal lets the application in.
-
-    :param state: what comes back with the code.
-    :raises InstallationRefusedError: for an incoming webhook.
-
-    Source: https://apidocs.bitrix24.com/settings/oauth/index.html
-    """
-    query = {"client_id": require_application(connection).client_id, "state": state}
-    return f"{connection.portal_url}/oauth/authorize/?{urlencode(query)}"
-
-
-def uninstall(
-    connection: PortalConnection, application_token: str, member_id: str, event_time: float | None = None
-) -> bool:
-    """Disable an application that Bitrix24 says was uninstalled. Its event carries no tokens to verify it with.
-
-    :param connection: as Airflow has it.
-    :param event_time: when the event was sent, Unix time by Bitrix24's clock.
-    :return: ``False`` when the event is older than the installation, and means one before it.
-    :raises InstallationRefusedError: when the application token or the portal is not the known one.
-
-    Source: https://apidocs.bitrix24.com/api-reference/common/events/on-app-uninstall.html
-    """
-    require_application(connection)
-    store = InstallationStore(connection)
-    installation = store.begin()
-    expected = connection.application_token or installation.application_token
-    if expected is None:
-        raise refusal(
-            connection, "unknown_application_token", "It has no application_token to verify the event with."
-        )
-    require_application_token(connection, application_token, expected)
-    require_portal(connection, installation, member_id)
-    if event_time is not None and event_time < (installation.event_time or 0):
-        return False
-    gone = Installation(
-        installation.client_id,
-        seed=seed_of(connection.tokens),
-        application_token=installation.application_token,
-        member_id=installation.member_id or member_id,
-        uninstalled_at=time.time(),
-    )
-    store.write(gone)
-    return True
-
-
-def _connect(
+def _redeem_and_ask(
     connection: PortalConnection, token_store: TokenStore, grant_type: GrantType, grant: str
-) -> Connected:
+) -> tuple[Tokens, Mapping[str, Any]]:
     require_application(connection)
     known = InstallationStore(connection).read()
-    with impatient_client(connection, token_store) as client:
+    with short_timeout_client(connection, token_store) as client:
         tokens = _redeem(connection, client, grant_type, grant)
         require_portal(connection, known, tokens.member_id)
-        profile = _profile(connection, client, "other_portal")
-    return _store(connection, tokens, profile)
+        return tokens, _profile(connection, client, "other_portal")
 
 
 def _redeem(
@@ -249,6 +212,32 @@ def _require_administrator(connection: PortalConnection, profile: Mapping[str, A
         )
 
 
+def _require_no_administrator_yet(connection: PortalConnection, profile: Mapping[str, Any]) -> None:
+    """Refuse to put the tokens of somebody who is no administrator into the place of an administrator's."""
+    known, store = InstallationStore(connection).read(), VariableTokenStore(connection)
+    if store.load() is None:
+        return
+    if known is not None and known.administrator is not None and known.seed == seed_of(connection.tokens):
+        administrator = known.administrator
+    else:
+        # Tokens that somebody has put into the connection, or that an earlier version has stored.
+        try:
+            with short_timeout_client(connection, store) as client:
+                administrator = client.call("profile").result.get("ADMIN") is True
+        except AuthError as error:
+            if error.retryable:
+                raise
+            return
+    if administrator:
+        raise refusal(
+            connection,
+            "would_replace_administrator",
+            f"It acts for an administrator of the portal, and {_name(profile)} is none. Sign in to the portal as an "
+            "administrator. To give up the right to register robots, run `airflow-b24 connect "
+            f"{connection.conn_id} --again --replace-administrator`.",
+        )
+
+
 def _store(
     connection: PortalConnection,
     tokens: Tokens,
@@ -256,20 +245,28 @@ def _store(
     application_token: str | None = None,
     event_time: float | None = None,
 ) -> Connected:
-    store = InstallationStore(connection)
-    before = store.begin()
-    # A new installation has a new application token, perhaps; the one before is not to be believed any longer.
-    kept = before.application_token if before.uninstalled_at is None else None
-    installation = dataclasses.replace(
-        before,
-        tokens=tokens,
-        seed=seed_of(connection.tokens),
-        application_token=application_token or kept,
-        member_id=tokens.member_id,
-        installed_at=time.time(),
-        event_time=event_time,
-        uninstalled_at=None,
-    )
-    store.write(installation)
+    VariableTokenStore(connection).replace(tokens)
+    user, administrator = _name(profile), profile.get("ADMIN") is True
+
+    def change(before: Installation) -> Installation:
+        # A new installation has a new application token, perhaps; the one before is not to be believed any longer.
+        kept = before.application_token if before.uninstalled_at is None else None
+        return dataclasses.replace(
+            before,
+            seed=seed_of(connection.tokens),
+            application_token=application_token or kept,
+            member_id=tokens.member_id,
+            installed_at=time.time(),
+            event_time=event_time,
+            uninstalled_at=None,
+            user_id=str(profile.get("ID") or tokens.user_id) or None,
+            user_name=user,
+            administrator=administrator,
+        )
+
+    return Connected(InstallationStore(connection).update(change), user, administrator)
+
+
+def _name(profile: Mapping[str, Any]) -> str:
     name = " ".join(str(profile.get(part) or "") for part in ("NAME", "LAST_NAME")).strip()
-    return Connected(installation, name or f"user {profile.get('ID')}", profile.get("ADMIN") is True)
+    return name or f"user {profile.get('ID')}"

@@ -53,12 +53,12 @@ def test_an_application_that_works_is_named(bitrix, connect, press):
 
 
 def test_tokens_that_have_expired_are_renewed_for_the_connection_and_not_for_its_copy(
-    bitrix, connect, press, stored
+    bitrix, connect, press, stored_tokens
 ):
     connect(**(tokens := tokens_of(bitrix)))
     bitrix.clock.advance(7200)
     assert press(**tokens)[0] is True
-    assert stored().tokens.refresh_token != tokens["refresh_token"]
+    assert stored_tokens().refresh_token != tokens["refresh_token"]
     assert works()
     bitrix.clock.advance(7200)
     assert press(**tokens)[0] is True

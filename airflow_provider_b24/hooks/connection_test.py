@@ -1,6 +1,6 @@
-"""A connection is tried out: whose tokens a test may use, and which it must leave alone.
+"""What Airflow's *Test* button tests: which tokens it may use, and which it must leave alone.
 
-Airflow's *Test* button tries a copy of the connection under a made-up name. A refresh token is good for one refresh:
+The button tests a copy of the connection under a made-up name. A refresh token is good for one refresh:
 a pair that was granted to the copy would be kept under that name, and the connection itself would be cut off.
 """
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ConnectionConfigError
 from airflow_provider_b24.hooks.connection import PortalConnection
-from airflow_provider_b24.hooks.installations import InstallationStore
 from airflow_provider_b24.hooks.tokens import VariableTokenStore
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens
 
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
     from airflow_provider_b24.rest.tokens import TokenStore
 
 
-def trial_of(connection: PortalConnection) -> tuple[PortalConnection, TokenStore | None]:
+def connection_to_test(connection: PortalConnection) -> tuple[PortalConnection, TokenStore | None]:
     """Find out under which name the tokens of a connection are kept.
 
-    :param connection: what is to be tried, perhaps a copy.
+    :param connection: what is to be tested, perhaps a copy.
     :return: the connection under the name of the saved one that is the same application in the same portal, and the
         tokens of that; where nothing is saved, the connection itself, with tokens that will not be renewed.
     """
     if not isinstance(connection.credentials, OAuthApp):
         return connection, None
-    if InstallationStore(connection).read() is None:
+    if VariableTokenStore(connection).read() is None:
         saved = _saved_as(connection)
         if not saved:
             return connection, _UnsavedTokens(connection.tokens)
@@ -36,8 +35,8 @@ def trial_of(connection: PortalConnection) -> tuple[PortalConnection, TokenStore
     return connection, VariableTokenStore(connection)
 
 
-def hint_on(error: Bitrix24Error) -> str:
-    """Say what somebody can do who tried a connection that is not saved."""
+def advice_on(error: Bitrix24Error) -> str:
+    """Say what somebody can do who tested a connection that is not saved."""
     if error.code != "no_refresh_token":
         return ""
     return (
@@ -61,23 +60,20 @@ class _UnsavedTokens:
 
 def _saved_as(connection: PortalConnection) -> str | None:
     """Find the connection in the database that has the same application; one with rotated tokens comes first."""
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from airflow_provider_b24._airflow.connections import saved_connections
 
     found: list[str] = []
-    with create_session() as session:
-        for one in session.scalars(select(Connection).where(Connection.conn_type == "bitrix24")):
-            try:
-                other = PortalConnection.from_airflow(one)
-            except ConnectionConfigError:
-                continue
-            if _application(other) == _application(connection):
-                found.append(other.conn_id)
+    for one in saved_connections():
+        try:
+            other = PortalConnection.from_airflow(one)
+        except ConnectionConfigError:
+            continue
+        if _application(other) == _application(connection):
+            found.append(other.conn_id)
     rotated = (
         conn_id
         for conn_id in found
-        if InstallationStore(dataclasses.replace(connection, conn_id=conn_id)).read()
+        if VariableTokenStore(dataclasses.replace(connection, conn_id=conn_id)).read()
     )
     return next(rotated, found[0] if found else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from airflow_provider_b24.hooks.connection import PortalConnection
+from airflow_provider_b24.hooks.installations import InstallationStore
 from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
 
 CONN_ID = "crm"
@@ -58,16 +60,29 @@ def sign_in(auth_manager: Any, served: str) -> Iterator[Callable[..., httpx.Clie
 def back_from_the_portal(bitrix: SandboxPortal, browser: httpx.Client, conn_id: str = CONN_ID) -> str:
     """Begin a sign-in, let the application in at the portal, and give the address that the portal sends people to."""
     bitrix.application.redirect_uri = str(browser.base_url.join(f"/{conn_id}/oauth/callback"))
-    begun = browser.get(f"/{conn_id}/oauth/start")
-    assert begun.status_code == 302, begun.text
+    begun = confirm(browser, conn_id)
+    assert begun.status_code == 303, begun.text
     return browser.get(begun.headers["location"]).headers["location"]
 
 
+def confirm(browser: httpx.Client, conn_id: str = CONN_ID) -> httpx.Response:
+    """Do what the page asks for that a sign-in begins with."""
+    return browser.post(f"/{conn_id}/oauth/start", data={"confirmation": confirmation_in(browser, conn_id)})
+
+
+def confirmation_in(browser: httpx.Client, conn_id: str = CONN_ID) -> str:
+    page = browser.get(f"/{conn_id}/oauth/start")
+    assert page.status_code == 200, page.text
+    return page.text.partition('name="confirmation" value="')[2].partition('"')[0]
+
+
 class TestSignIn:
-    def test_leads_to_the_portal_and_back(self, bitrix, connect, sign_in, stored, nothing_leaks):
+    def test_leads_to_the_portal_and_back(
+        self, bitrix, connect, sign_in, stored, stored_tokens, nothing_leaks
+    ):
         connect()
         browser = sign_in()
-        begun = browser.get(f"/{CONN_ID}/oauth/start")
+        begun = confirm(browser)
         target = urlsplit(begun.headers["location"])
         assert f"{target.scheme}://{target.netloc}{target.path}" == f"{bitrix.url}/oauth/authorize/"
         query = parse_qs(target.query)
@@ -76,7 +91,7 @@ class TestSignIn:
         answer = browser.get(back_from_the_portal(bitrix, browser))
         assert answer.status_code == 200
         assert "Ada Admin" in answer.text
-        assert stored().tokens.access_token == bitrix.application.access_token
+        assert stored_tokens().access_token == bitrix.application.access_token
         assert stored().member_id == bitrix.member_id
         assert answer.headers["content-security-policy"].endswith("frame-ancestors 'none'")
         assert answer.headers["referrer-policy"] == "no-referrer"
@@ -92,12 +107,14 @@ class TestSignIn:
         browser.get(back_from_the_portal(bitrix, browser))
         assert len(bitrix.event_calls) == 1
 
-    def test_ends_at_the_one_address_of_the_application_card_as_well(self, bitrix, connect, sign_in, stored):
+    def test_ends_at_the_one_address_of_the_application_card_as_well(
+        self, bitrix, connect, sign_in, stored_tokens
+    ):
         connect()
         browser = sign_in()
         address = back_from_the_portal(bitrix, browser).replace("/oauth/callback", "/install")
         assert browser.get(address).status_code == 200
-        assert stored().tokens is not None
+        assert stored_tokens() is not None
 
     def test_of_somebody_who_is_not_signed_in_leads_to_airflows_sign_in_page(self, connect, sign_in, served):
         connect()
@@ -216,6 +233,46 @@ class TestSignIn:
         assert answer.status_code == 200
         assert "no administrator" in answer.text
 
+    @pytest.mark.parametrize("known", [True, False])
+    def test_of_an_employee_does_not_replace_an_administrators_tokens(
+        self, bitrix, connect, sign_in, stored, stored_tokens, known
+    ):
+        """Whether it is known whose they are, or the portal must say it."""
+        connect()
+        browser = sign_in()
+        browser.get(back_from_the_portal(bitrix, browser))
+        bitrix.wait_until(lambda: [one.status for one in bitrix.event_calls] == [200])
+        if not known:
+            InstallationStore(PortalConnection.load(CONN_ID)).update(
+                lambda before: dataclasses.replace(before, administrator=None)
+            )
+        before, tokens = stored(), stored_tokens()
+        address = httpx.URL(back_from_the_portal(bitrix, browser))
+        code = bitrix.callers.tokens.create_code(bitrix.application, 2)
+        refused = browser.get(address.copy_set_param("code", code))
+        assert refused.status_code == 403
+        assert "--replace-administrator" in refused.text
+        assert (stored(), stored_tokens()) == (before, tokens)
+
+    def test_of_an_employee_replaces_tokens_that_are_dead_and_nobody_knows_whose(
+        self, bitrix, connect, sign_in, stored
+    ):
+        connect(access_token="spent", refresh_token="spent-too")
+        browser = sign_in()
+        address = httpx.URL(back_from_the_portal(bitrix, browser))
+        code = bitrix.callers.tokens.create_code(bitrix.application, 2)
+        assert browser.get(address.copy_set_param("code", code)).status_code == 200
+        assert stored().administrator is False
+
+    def test_of_an_employee_replaces_an_employees(self, bitrix, connect, sign_in, stored):
+        connect()
+        browser = sign_in()
+        for _ in range(2):
+            address = httpx.URL(back_from_the_portal(bitrix, browser))
+            code = bitrix.callers.tokens.create_code(bitrix.application, 2)
+            assert browser.get(address.copy_set_param("code", code)).status_code == 200
+        assert stored().user_name == "Emil Employee"
+
     def test_says_what_the_portal_did_not_let_it_do(self, bitrix, connect, sign_in, stored):
         connect()
         browser = sign_in()
@@ -240,10 +297,75 @@ class TestSignIn:
         assert sign_in().get(f"/{CONN_ID}/oauth/start").status_code == 409
         assert sign_in().get("/nobody/oauth/start").status_code == 404
 
-    def test_by_post_is_refused(self, connect, sign_in):
+    def test_does_not_end_by_post(self, connect, sign_in):
         connect()
-        for route in ("start", "callback"):
-            assert sign_in().post(f"/{CONN_ID}/oauth/{route}").status_code == 405
+        assert sign_in().post(f"/{CONN_ID}/oauth/callback").status_code == 405
+
+
+class TestConfirmation:
+    """One click on a foreign link must connect nothing."""
+
+    def test_tells_who_connects_what(self, bitrix, connect, sign_in):
+        connect()
+        page = sign_in().get(f"/{CONN_ID}/oauth/start")
+        assert page.status_code == 200
+        for told in ("signed in to Airflow as olga", f"connection {CONN_ID} ", bitrix.host):
+            assert told in page.text
+        assert page.headers["content-security-policy"].endswith("frame-ancestors 'none'")
+        assert page.headers["cache-control"] == "no-store"
+        assert "<script" not in page.text
+
+    @pytest.mark.parametrize("forged", ["", "nonsense", "a.b.c"])
+    def test_that_is_forged_is_refused(self, bitrix, connect, sign_in, forged):
+        connect()
+        refused = sign_in().post(f"/{CONN_ID}/oauth/start", data={"confirmation": forged})
+        assert refused.status_code == 403
+        assert "location" not in refused.headers
+        assert sign_in().post(f"/{CONN_ID}/oauth/start").status_code == 403
+
+    def test_of_another_user_is_refused(self, connect, sign_in):
+        connect()
+        confirmation = confirmation_in(sign_in("otto"))
+        refused = sign_in("olga").post(f"/{CONN_ID}/oauth/start", data={"confirmation": confirmation})
+        assert refused.status_code == 403
+
+    def test_for_another_connection_is_refused(self, bitrix, connect, sign_in, airflow_session):
+        from airflow.models.connection import Connection
+
+        connect()
+        original = airflow_session.query(Connection).filter_by(conn_id=CONN_ID).one()
+        airflow_session.add(
+            Connection(conn_id="crm2", conn_type="bitrix24", host=original.host, extra=original.extra)
+        )
+        airflow_session.commit()
+        browser = sign_in()
+        confirmation = confirmation_in(browser)
+        assert browser.post("/crm2/oauth/start", data={"confirmation": confirmation}).status_code == 403
+
+    def test_is_no_state_and_a_state_is_no_confirmation(self, bitrix, connect, sign_in, tokens_asked):
+        connect()
+        browser = sign_in()
+        address = httpx.URL(back_from_the_portal(bitrix, browser))
+        state = address.params["state"]
+        assert browser.post(f"/{CONN_ID}/oauth/start", data={"confirmation": state}).status_code == 403
+        assert browser.get(address.copy_set_param("state", confirmation_in(browser))).status_code == 403
+        assert tokens_asked() == 0
+
+    def test_that_takes_too_long_is_refused(self, connect, sign_in, monkeypatch):
+        connect()
+        browser = sign_in(seconds=3600)
+        confirmation = confirmation_in(browser)
+        now = time.time
+        monkeypatch.setattr("itsdangerous.timed.time.time", lambda: now() + 601)
+        refused = browser.post(f"/{CONN_ID}/oauth/start", data={"confirmation": confirmation})
+        assert refused.status_code == 410
+
+    def test_is_for_those_who_are_signed_in_and_may_edit_connections(self, connect, sign_in):
+        connect()
+        confirmation = confirmation_in(sign_in())
+        form = {"confirmation": confirmation}
+        assert sign_in(None).post(f"/{CONN_ID}/oauth/start", data=form).status_code == 401
+        assert sign_in("vera", "VIEWER").post(f"/{CONN_ID}/oauth/start", data=form).status_code == 403
 
 
 def test_a_user_of_the_whole_api_server_is_recognized(bitrix, connect, auth_manager, monkeypatch):
@@ -258,7 +380,9 @@ def test_a_user_of_the_whole_api_server_is_recognized(bitrix, connect, auth_mana
     assert login.status_code == 200
     user = SimpleAuthManagerUser(username="olga", role="OP")
     api_server.cookies.set("_token", auth_manager.generate_jwt(user, expiration_time_in_seconds=60))
-    begun = api_server.get(f"/bitrix24/{CONN_ID}/oauth/start")
+    page = api_server.get(f"/bitrix24/{CONN_ID}/oauth/start")
+    confirmation = page.text.partition('name="confirmation" value="')[2].partition('"')[0]
+    begun = api_server.post(f"/bitrix24/{CONN_ID}/oauth/start", data={"confirmation": confirmation})
     assert begun.headers["location"].startswith(f"{bitrix.url}/oauth/authorize/?client_id=")
     state = parse_qs(urlsplit(begun.headers["location"]).query)["state"][0]
     code = bitrix.callers.tokens.create_code(bitrix.application, 1)

@@ -1,4 +1,4 @@
-"""A client that gives up soon: a person, or Bitrix24's queue server, is waiting while it asks."""
+"""A client with short time-outs: a person, or Bitrix24's queue server, is waiting while it asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT = 10.0
 _DEADLINE = 20.0
 
 
-def impatient_client(connection: PortalConnection, token_store: TokenStore) -> Bitrix24Client:
+def short_timeout_client(connection: PortalConnection, token_store: TokenStore) -> Bitrix24Client:
     """Make a client of the connection's portal, with other tokens than the stored ones if need be."""
     from airflow_provider_b24.rest import Bitrix24Client, Patience
 
