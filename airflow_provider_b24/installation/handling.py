@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_b24.receiver import metrics
 from airflow_provider_b24.receiver.answers import RefusedError
-from airflow_provider_b24.receiver.bodies import read_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from airflow_provider_b24.receiver.bodies import Bodies
 
 _Result = TypeVar("_Result")
 
@@ -28,20 +29,12 @@ class RequestHandling:
     waiting, nor what needs Airflow's database only.
 
     :param refusal_for: what to say when something fails that should not.
-    :param max_body_bytes: longest accepted body.
-    :param max_body_seconds: longest time a body may take to arrive.
+    :param bodies: reads bodies, with limits for all of the receiver together.
     """
 
-    def __init__(
-        self,
-        refusal_for: Callable[[Exception], RefusedError],
-        *,
-        max_body_bytes: int,
-        max_body_seconds: float,
-    ) -> None:
+    def __init__(self, refusal_for: Callable[[Exception], RefusedError], bodies: Bodies) -> None:
         self._refusal_for = refusal_for
-        self._max_body_bytes = max_body_bytes
-        self._max_body_seconds = max_body_seconds
+        self._bodies = bodies
         self._database = ThreadPoolExecutor(4, "bitrix24-installation-database")
         self._strangers = ThreadPoolExecutor(3, "bitrix24-installation-strangers")
         self._users = ThreadPoolExecutor(2, "bitrix24-installation-users")
@@ -72,7 +65,8 @@ class RequestHandling:
 
         :raises RefusedError: when it is too long or too slow.
         """
-        return await read_body(request, max_bytes=self._max_body_bytes, max_seconds=self._max_body_seconds)
+        async with self._bodies.reading(request) as body:
+            return body
 
     async def look_up(self, work: Callable[[], _Result]) -> _Result:
         """Do blocking work that needs Airflow's database only."""

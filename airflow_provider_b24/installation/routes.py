@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.hooks.connection import PortalConnection
     from airflow_provider_b24.installation.events import Installed
+    from airflow_provider_b24.receiver.bodies import Bodies
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +37,14 @@ _HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 def add_installation_routes(
-    app: FastAPI,
-    refusal_for: Callable[[Exception], RefusedError],
-    *,
-    max_body_bytes: int,
-    max_body_seconds: float,
+    app: FastAPI, refusal_for: Callable[[Exception], RefusedError], bodies: Bodies
 ) -> None:
     """Add ``POST /{conn_id}/events``, ``/{conn_id}/install`` and ``/{conn_id}/oauth/…``.
 
     :param refusal_for: what to say when something fails that should not.
-    :param max_body_bytes: longest accepted body.
-    :param max_body_seconds: longest time a body may take to arrive.
+    :param bodies: reads bodies, with limits.
     """
-    handling = RequestHandling(refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds)
+    handling = RequestHandling(refusal_for, bodies)
     _add_routes_for_bitrix24(app, handling, Budgets())
     _add_routes_for_users(app, handling)
 

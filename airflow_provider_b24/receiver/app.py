@@ -126,9 +126,7 @@ def create_app(
     # Imported here: what it needs of the receiver (refusals, bodies, connections) lies beside this module.
     from airflow_provider_b24.installation.routes import add_installation_routes
 
-    add_installation_routes(
-        app, _refusal_for, max_body_bytes=max_body_bytes, max_body_seconds=max_body_seconds
-    )
+    add_installation_routes(app, _refusal_for, bodies)
 
     @app.exception_handler(HTTPException)
     async def no_such_route(_request: Request, error: HTTPException) -> JSONResponse:

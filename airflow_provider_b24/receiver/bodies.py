@@ -99,14 +99,6 @@ class Bodies:
         self._held += number
 
 
-async def read_body(
-    request: Request, *, max_bytes: int = MAX_BODY_BYTES, max_seconds: float = MAX_BODY_SECONDS
-) -> bytes:
-    """Read one body with limits, as :class:`Bodies` does."""
-    async with Bodies(max_bytes=max_bytes, max_seconds=max_seconds).reading(request) as body:
-        return body
-
-
 def parse_json_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object that Airflow can carry: through its messages, its serializers and any of its databases.
 
