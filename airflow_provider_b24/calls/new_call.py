@@ -121,7 +121,7 @@ class NewCall:
             Envelope.from_form(call.fields)
         except WrongKeyError as error:
             raise UnreadablePayloadError(str(error)) from None
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise UnreadablePayloadError("what is kept of the call is damaged") from None
         return call
 
