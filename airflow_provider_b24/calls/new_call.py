@@ -44,14 +44,11 @@ class NewCall:
 
         :raises MalformedCallError: when it is no robot call.
         """
-        Envelope.from_form(form)
         given = form.get("auth")
         auth = given if isinstance(given, Mapping) else {}
         kept = {name: auth[name] for name in _KEPT_OF_AUTH if name in auth}
         call = cls(conn_id, dag_id, {**form, "auth": kept}, received_at)
-        for column, value in call.to_row().items():
-            if column in _LONGEST and len(value) > _LONGEST[column]:
-                raise MalformedCallError(f"{column} is longer than {_LONGEST[column]} characters.")
+        call._check_columns()
         return call
 
     @property
@@ -92,6 +89,18 @@ class NewCall:
             "due_at": self.received_at,
         }
 
+    def _check_columns(self) -> None:
+        """Check that a database takes the row.
+
+        :raises MalformedCallError: when it does not, or this is no robot call.
+        """
+        row = self.to_row()
+        for column, longest in _LONGEST.items():
+            if len(row[column]) > longest:
+                raise MalformedCallError(f"{column} is longer than {longest} characters.")
+            if "\x00" in row[column]:
+                raise MalformedCallError(f"{column} holds a NUL character.")
+
     def to_payload(self) -> str:
         """Encrypt what the call said, for the table and for the spool."""
         return encrypt(
@@ -118,7 +127,7 @@ class NewCall:
             data = json.loads(decrypt(payload))
             received_at = float(data.get("received_at") or otherwise_received_at)
             call = cls(str(data["conn_id"]), str(data["dag_id"]), dict(data["fields"]), _moment(received_at))
-            Envelope.from_form(call.fields)
+            call._check_columns()
         except WrongKeyError as error:
             raise UnreadablePayloadError(str(error)) from None
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):

@@ -126,6 +126,11 @@ class Portals:
         authenticate(kept.portal, auth)
         return kept.portal
 
+    def knows(self, conn_id: str) -> bool:
+        """Tell whether there was such a connection when it was looked up last."""
+        kept = self._kept.get(conn_id)
+        return kept is not None and kept.portal is not None
+
     def forget(self, conn_id: str) -> None:
         """Look a connection up again at the next call, because it has changed."""
         self._kept.pop(conn_id, None)
