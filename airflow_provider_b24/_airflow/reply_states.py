@@ -52,13 +52,14 @@ def look_at_runs(
 ) -> list[tuple[Any, SeenRun]]:
     """Look at the runs of calls, in one query.
 
-    :param calls: a table with the columns ``dag_id`` and ``run_id``.
+    :param calls: a table with the columns ``id``, ``dag_id`` and ``run_id``.
     :param columns: what else to read of it.
     :param where: which calls.
     :param task_id: the task that answers.
     :param note_key: the XCom in which it notes how that went.
     :param noteworthy: read only calls for which this holds, or whose run or task has ended, was deleted, or has left
         a note; ``None`` reads all.
+    :param limit: read so many at most, in the order of their ids.
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
     """
     from airflow.models.dag import DagModel
@@ -112,7 +113,7 @@ def look_at_runs(
             )
         )
     if limit is not None:
-        query = query.limit(limit)
+        query = query.order_by(calls.c.id).limit(limit)
     return [(row, _seen(row)) for row in session.execute(query)]
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Seen = dict[str, tuple[Any, SeenRun]]
+"""Calls by their ids, each with its run."""
+
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
 _COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
@@ -49,25 +52,23 @@ class Watcher:
         now = now_utc()
         # Alike where nothing is to be answered before the limit: then the row says so a little later.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
-        with reading() as session:
-            seen = _look((), session, noteworthy)
+        seen = _all_noteworthy(noteworthy)
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
-            seen += self._some_others()
-        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen]
+            seen |= self._some_others()
+        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen.values()]
         todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
         if not todo:
             return 0
         with writing() as session:
             return sum(_take(call, run, step, session) for call, run, step in todo)
 
-    def _some_others(self) -> list[tuple[Any, SeenRun]]:
+    def _some_others(self) -> Seen:
         """Look at calls for which nothing has happened, in turns."""
-        with reading() as session:
-            others = _look((call_table.c.id > self._last_id,), session)
+        others = _look(self._last_id)
         if len(others) < _AT_ONCE:
             self._last_id, self._last_look_at_reasons = "", time.monotonic()
         else:
-            self._last_id = max(call.id for call, _ in others)
+            self._last_id = max(others)
         return others
 
 
@@ -84,21 +85,30 @@ def look_at(ids: Sequence[str], session: Session) -> dict[str, SeenRun]:
     return {call.id: run for call, run in found}
 
 
-def _look(
-    where: Sequence[sa.ColumnElement[bool]],
-    session: Session,
-    noteworthy: sa.ColumnElement[bool] | None = None,
-) -> list[tuple[Any, SeenRun]]:
-    return look_at_runs(
-        call_table,
-        _COLUMNS,
-        (call_table.c.state == "running", call_table.c.answering.is_(None), *where),
-        task_id=REPLY_TASK_ID,
-        note_key=NOTE_KEY,
-        session=session,
-        noteworthy=noteworthy,
-        limit=_AT_ONCE,
-    )
+def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> Seen:
+    """Look at all of them: those for which nothing can be done yet must not hide the others."""
+    seen: Seen = {}
+    while True:
+        more = _look(max(seen, default=""), noteworthy)
+        seen |= more
+        if len(more) < _AT_ONCE:
+            return seen
+
+
+def _look(after: str, noteworthy: sa.ColumnElement[bool] | None = None) -> Seen:
+    """Look at the next calls in the order of their ids."""
+    with reading() as session:
+        found = look_at_runs(
+            call_table,
+            _COLUMNS,
+            (call_table.c.state == "running", call_table.c.answering.is_(None), call_table.c.id > after),
+            task_id=REPLY_TASK_ID,
+            note_key=NOTE_KEY,
+            session=session,
+            noteworthy=noteworthy,
+            limit=_AT_ONCE,
+        )
+    return {call.id: (call, run) for call, run in found}
 
 
 def _limits(call: Any) -> dict[str, dt.datetime | None]:
