@@ -34,3 +34,31 @@ def report_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
             monkeypatch.setattr(stats, "_backend", None)
 
     return replace
+
+
+class Recorder:
+    """A backend of Airflow's metrics that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, float, dict[str, str]]] = []
+
+    def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: Any = None) -> None:
+        self.told.append(("counter", stat, count, tags or {}))
+
+    def timing(self, stat: str, dt: Any, *, tags: Any = None) -> None:
+        self.told.append(("timer", stat, dt.total_seconds(), tags or {}))
+
+    def gauge(
+        self, stat: str, value: float, rate: float = 1, delta: bool = False, *, tags: Any = None
+    ) -> None:
+        self.told.append(("gauge", stat, value, tags or {}))
+
+
+@pytest.fixture
+def told(
+    report_to: Callable[[Callable[[], Any]], None],
+) -> list[tuple[str, str, float, dict[str, str]]]:
+    """Everything that Airflow's metrics are told: kind, name, value (timers in seconds), tags."""
+    recorder = Recorder()
+    report_to(lambda: recorder)
+    return recorder.told

@@ -116,7 +116,9 @@ class Sender:
     def _claim_one(self, call: Any, run: SeenRun, session: Session) -> Claimed | None:
         now = now_utc()
         step = next_step(run, answer_by=call.answer_by, process_ends_at=call.process_ends_at, now=now)
-        if isinstance(step, Answered) and call.answering == "failure-answered":
+        if isinstance(step, Answered) and (
+            call.answering == "failure-answered" or (call.maybe_sent_at is None and call.leased_until is None)
+        ):
             note_answered(call, step, session)
             return None
         if call.process_ends_at is not None and now >= call.process_ends_at + _GRACE:

@@ -14,7 +14,7 @@ from airflow_provider_b24.robots.call import Envelope, MalformedCallError
 
 _KEPT_OF_AUTH = ("member_id", "user_id")
 # As long as their columns are.
-_LONGEST = {"conn_id": 250, "dag_id": 250, "code": 255, "workflow_id": 255, "document_id": 765}
+_LONGEST = {"conn_id": 250, "dag_id": 250, "code": 255, "process": 255, "document": 765}
 
 
 class UnreadablePayloadError(ValueError):
@@ -29,14 +29,17 @@ class NewCall:
     :param dag_id: the DAG it is for, which need not exist.
     :param fields: its form, without credentials.
     :param received_at: when its last byte came, in UTC.
-    :param envelope: what the form says apart from the properties.
+    :raises MalformedCallError: when it is no robot call.
     """
 
     conn_id: str
     dag_id: str
     fields: Mapping[str, Any] = field(repr=False)
     received_at: dt.datetime
-    envelope: Envelope
+    envelope: Envelope = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "envelope", Envelope.from_form(self.fields))
 
     @classmethod
     def from_form(
@@ -49,17 +52,8 @@ class NewCall:
         given = form.get("auth")
         auth = given if isinstance(given, Mapping) else {}
         kept = {name: auth[name] for name in _KEPT_OF_AUTH if name in auth}
-        call = cls(conn_id, dag_id, {**form, "auth": kept}, received_at, Envelope.from_form(form))
-        texts = {
-            "conn_id": conn_id,
-            "dag_id": dag_id,
-            "code": call.envelope.code,
-            "workflow_id": call.envelope.workflow_id,
-            "document_id": call._document,
-        }
-        for name, text in texts.items():
-            if len(text) > _LONGEST[name]:
-                raise MalformedCallError(f"{name} is longer than {_LONGEST[name]} characters.")
+        call = cls(conn_id, dag_id, {**form, "auth": kept}, received_at)
+        call._check_columns()
         return call
 
     @property
@@ -104,6 +98,18 @@ class NewCall:
             "due_at": self.received_at,
         }
 
+    def _check_columns(self) -> None:
+        """Check that a database takes the row.
+
+        :raises MalformedCallError: when it does not, or this is no robot call.
+        """
+        row = self.to_row()
+        for column, longest in _LONGEST.items():
+            if len(row[column]) > longest:
+                raise MalformedCallError(f"{column} is longer than {longest} characters.")
+            if "\x00" in row[column]:
+                raise MalformedCallError(f"{column} holds a NUL character.")
+
     def to_payload(self) -> str:
         """Encrypt what the call said, for the table and for the spool."""
         return encrypt(
@@ -129,17 +135,11 @@ class NewCall:
         try:
             data = json.loads(decrypt(payload))
             received_at = float(data.get("received_at") or otherwise_received_at)
-            fields = dict(data["fields"])
-            call = cls(
-                str(data["conn_id"]),
-                str(data["dag_id"]),
-                fields,
-                _moment(received_at),
-                Envelope.from_form(fields),
-            )
+            call = cls(str(data["conn_id"]), str(data["dag_id"]), dict(data["fields"]), _moment(received_at))
+            call._check_columns()
         except WrongKeyError as error:
             raise UnreadablePayloadError(str(error)) from None
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise UnreadablePayloadError("what is kept of the call is damaged") from None
         return call
 

@@ -88,8 +88,7 @@ class Starter:
             self._start([call.id], connections)
         except sa.exc.IntegrityError:
             # Somebody has made the run: it is the same call's.
-            with writing() as session:
-                change(call, session, state="running", reason=None)
+            self._start([call.id], connections, with_run=False)
         except Exception as error:
             if is_away(error):
                 raise
@@ -103,7 +102,13 @@ class Starter:
                     due_at=now_utc() + _PAUSE_AFTER_ERROR,
                 )
 
-    def _start(self, ids: Collection[str], connections: Mapping[str, PortalConnection | str]) -> None:
+    def _start(
+        self,
+        ids: Collection[str],
+        connections: Mapping[str, PortalConnection | str],
+        *,
+        with_run: bool = True,
+    ) -> None:
         with writing() as session:
             query = sa.select(call_table).where(*_is_due(), call_table.c.id.in_(ids))
             query = query.order_by(call_table.c.received_at).with_for_update(skip_locked=True)
@@ -112,7 +117,7 @@ class Starter:
             started = [
                 call
                 for call in calls
-                if _Step(call, robots[call.dag_id], connections[call.conn_id], session).take()
+                if _Step(call, robots[call.dag_id], connections[call.conn_id], session, with_run).take()
             ]
         for call in started:
             metrics.count_started(call.dag_id, now_utc() - call.received_at)
@@ -121,12 +126,16 @@ class Starter:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is done about one call, within a transaction."""
+    """What is done about one call, within a transaction.
+
+    :param with_run: whether its run is to be made; otherwise there is one.
+    """
 
     call: Any
     robot: RobotAtHand
     connection: PortalConnection | str
     session: Session
+    with_run: bool = True
 
     def take(self) -> bool:
         """Do it.
@@ -149,7 +158,8 @@ class _Step:
         try:
             robot_call = RobotCall.from_form(new.fields, definition)
             answer_by = self._answer_by(definition)
-            create_run(self.robot.dag, call.run_id, self._conf(robot_call, answer_by), self.session)
+            if self.with_run:
+                create_run(self.robot.dag, call.run_id, self._conf(robot_call, answer_by), self.session)
         except (UnfitCallError, UnfitConfError, MalformedCallError) as error:
             self._answer_unfit(definition, str(error))
             return False
@@ -198,7 +208,10 @@ class _Step:
             )
             return
         is_over = age > _longest_hold() or (answer_by is not None and answer_by != ends and now >= answer_by)
-        if is_over and call.waits:
+        if is_over and not call.waits:
+            settle(call, "not-awaited", self.session, reason=f"no run could be started in time: {reason}")
+            return
+        if is_over:
             owe(
                 call,
                 self.session,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Seen = list[tuple[Any, SeenRun]]
+"""Calls, each with its run."""
+
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
 _COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
@@ -49,7 +52,8 @@ class Watcher:
         now = now_utc()
         # Also where nothing is to be answered before the limit: then the row says that it is over.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
-        seen, last = [], ""
+        seen: Seen = []
+        last = ""
         with reading() as session:
             while portion := _look(last, session, noteworthy):
                 seen += portion
@@ -71,7 +75,7 @@ class Watcher:
             free = set(session.scalars(query.with_for_update(skip_locked=True)))
             return sum(_take(call, run, step, session) for call, run, step in todo if call.id in free)
 
-    def _some_others(self) -> list[tuple[Any, SeenRun]]:
+    def _some_others(self) -> Seen:
         """Look at calls for which nothing has happened, in turns."""
         with reading() as session:
             others = _look(self._last_id, session)
@@ -99,9 +103,7 @@ def _is_watched() -> tuple[sa.ColumnElement[bool], ...]:
     return (call_table.c.state == "running", call_table.c.answering.is_(None))
 
 
-def _look(
-    after_id: str, session: Session, noteworthy: sa.ColumnElement[bool] | None = None
-) -> list[tuple[Any, SeenRun]]:
+def _look(after_id: str, session: Session, noteworthy: sa.ColumnElement[bool] | None = None) -> Seen:
     return look_at_runs(
         call_table,
         _COLUMNS,

@@ -45,8 +45,9 @@ class RobotCalls:
         try:
             return await self._take(conn_id, dag_id, body)
         except RefusedError as refusal:
-            known = self.portals.knows(conn_id)
-            self.intake.refuse(conn_id if known else "", refusal.error, refusal.message)
+            # Strangers can invent names without end.
+            known = conn_id if self.portals.knows(conn_id) else ""
+            self.intake.refuse(known, refusal.error, refusal.message)
             raise
 
     async def _take(self, conn_id: str, dag_id: str, body: bytes) -> Answer:

@@ -94,10 +94,10 @@ class Serving:
     def _bring_spool(self) -> bool:
         if not self._look.is_due():
             return False
-        self._intake.note_refusals()
         gone = self._intake.spool.drain(put_on_record)
         if gone:
             log.info("%d calls were brought from the spool into the table.", gone)
+        self._intake.note_refusals()
         return gone > 0
 
     def _dispatch(self) -> bool:

@@ -50,33 +50,17 @@ def test_a_worker_that_loads_the_plugin_does_not_pay_for_the_receiver():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.anyio
-async def test_spooled_calls_are_replayed_while_the_server_runs(monkeypatch):
-    from airflow_provider_b24 import plugin
+def test_the_work_on_calls_is_a_middleware_of_the_api_server():
+    from airflow_provider_b24.receiver.serving import ServingWithTheServer
 
-    seen = []
-    replay = SimpleNamespace(start=lambda: seen.append("start"), stop=lambda: seen.append("stop"))
-    monkeypatch.setattr(plugin, "_receiver", lambda: SimpleNamespace(state=SimpleNamespace(replay=replay)))
+    [entry] = Bitrix24Plugin.fastapi_root_middlewares
+    assert entry["middleware"] is ServingWithTheServer
 
-    async def server_app(scope, receive, send):
-        if scope["type"] == "lifespan":
-            await send({"type": "lifespan.startup.complete"})
-            seen.append("serving")
-            await send({"type": "lifespan.shutdown.complete"})
-        else:
-            seen.append(scope["path"])
 
-    async def send(message):
-        seen.append(message["type"])
-
-    app = plugin.ReplayWhileServing(server_app)
-    await app({"type": "http", "path": "/somewhere"}, None, send)
-    await app({"type": "lifespan"}, None, send)
-    assert seen == [
-        "/somewhere",
-        "start",
-        "lifespan.startup.complete",
-        "serving",
-        "stop",
-        "lifespan.shutdown.complete",
-    ]
+@pytest.mark.parametrize(("where", "dispatches"), [(None, True), ("api_server", True), ("command", False)])
+def test_the_api_server_is_the_dispatcher_where_no_command_is(monkeypatch, where, dispatches):
+    if where is not None:
+        monkeypatch.setenv("AIRFLOW__BITRIX24__DISPATCHER", where)
+    [entry] = Bitrix24Plugin.fastapi_root_middlewares
+    serving = entry["kwargs"]["serving"]()
+    assert (serving._dispatcher is not None) == dispatches

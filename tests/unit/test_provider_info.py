@@ -20,7 +20,7 @@ def test_it_passes_the_schema_that_airflow_validates_with():
     jsonschema.validate(INFO, schema("provider_info.schema.json"))
 
 
-@pytest.mark.parametrize("part", ["connection-types", "config", "plugins", "notifications"])
+@pytest.mark.parametrize("part", ["connection-types", "config", "plugins", "notifications", "db-managers"])
 def test_it_passes_the_stricter_schema_of_airflows_own_providers(part):
     strict = schema("provider.yaml.schema.json")
     jsonschema.validate(INFO[part], {"definitions": strict["definitions"]} | strict["properties"][part])
@@ -54,6 +54,7 @@ def test_every_module_it_names_can_be_imported(module):
         *[kind["hook-class-name"] for kind in INFO["connection-types"]],
         *[plugin["plugin-class"] for plugin in INFO["plugins"]],
         *INFO["notifications"],
+        *INFO["db-managers"],
     ],
 )
 def test_every_class_it_names_exists(path):
@@ -67,3 +68,12 @@ def test_secret_fields_of_the_connection_form_are_password_fields():
         name for name, field in kind["conn-fields"].items() if field["schema"].get("format") == "password"
     }
     assert secret == {"application_token", "client_secret", "access_token", "refresh_token"}
+
+
+def test_the_defaults_that_it_tells_are_those_of_the_code():
+    from airflow_provider_b24.calls.dispatcher import DEFAULT_KEEP_DAYS
+    from airflow_provider_b24.calls.starting import DEFAULT_HOLD_HOURS
+
+    options = INFO["config"]["bitrix24"]["options"]
+    assert options["keep_calls_days"]["default"] == str(DEFAULT_KEEP_DAYS)
+    assert options["hold_calls_hours"]["default"] == str(DEFAULT_HOLD_HOURS)

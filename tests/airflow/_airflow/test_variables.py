@@ -1,15 +1,9 @@
-"""Variables beside a real metadata database: nothing that is written at the same time gets lost.
-
-PostgreSQL is expected where libpq's own variables say, see the tests of the receiver.
-"""
+"""Variables beside a real metadata database: nothing that is written at the same time gets lost."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg2
 import pytest
 
 from airflow_provider_b24._airflow.variables import delete_variable, read_variable, update_variable
@@ -17,36 +11,9 @@ from airflow_provider_b24._airflow.variables import delete_variable, read_variab
 KEY = "bitrix24_installation_crm"
 
 
-def say_to_postgresql(statement: str) -> None:
-    server = psycopg2.connect(
-        host=os.environ.get("PGHOST", "127.0.0.1"),
-        user=os.environ.get("PGUSER", "postgres"),
-        dbname="postgres",
-    )
-    server.autocommit = True
-    try:
-        server.cursor().execute(statement)
-    finally:
-        server.close()
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def metadata_database(request, open_metadata_database, tmp_path_factory):
-    """The metadata database, of each kind."""
-    if request.param == "sqlite":
-        with open_metadata_database(f"sqlite:///{tmp_path_factory.mktemp('metadata')}/airflow.db"):
-            yield
-        return
-    name = f"airflow_b24_{uuid.uuid4().hex}"
-    host, port = os.environ.get("PGHOST", "127.0.0.1"), os.environ.get("PGPORT", "5432")
-    say_to_postgresql(f"CREATE DATABASE {name}")
-    try:
-        with open_metadata_database(
-            f"postgresql+psycopg2://{os.environ.get('PGUSER', 'postgres')}@{host}:{port}/{name}"
-        ):
-            yield
-    finally:
-        say_to_postgresql(f"DROP DATABASE {name} WITH (FORCE)")
+pytestmark = pytest.mark.parametrize(
+    "metadata_database", ["sqlite", "postgresql"], indirect=True, scope="module"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -7,26 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_b24._airflow import metrics as airflow_metrics
 from airflow_provider_b24.hooks import metrics
-from airflow_provider_b24.hooks.metrics import AirflowMetrics, harmless
+from airflow_provider_b24.hooks.metrics import AirflowMetrics
 
 PORTAL = "example.bitrix24.com"
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "rest.md"
 ROW = re.compile(r"^\| `(bitrix24\.\w+)` \| (\w+) \| (.*) \|$", re.MULTILINE)
 TAG = re.compile(r"tag `(\w+)`")
-
-
-class Recorder:
-    """A backend of Airflow's metrics that keeps what it is told."""
-
-    def __init__(self):
-        self.told = []
-
-    def incr(self, stat, count=1, rate=1, *, tags=None):
-        self.told.append(("counter", stat, count, tags or {}))
-
-    def timing(self, stat, dt, *, tags=None):
-        self.told.append(("timer", stat, dt.total_seconds(), tags or {}))
 
 
 class Broken:
@@ -41,13 +29,6 @@ class Broken:
 
 def unavailable():
     raise ValueError("the address http://user:s3cr3t@collector is none")
-
-
-@pytest.fixture
-def told(report_to):
-    recorder = Recorder()
-    report_to(lambda: recorder)
-    return recorder.told
 
 
 def tell_everything(observer):
@@ -128,17 +109,17 @@ def test_the_metrics_arrive_at_opentelemetry_with_their_tags(report_to):
 
 @pytest.mark.parametrize("backend", [Broken, unavailable], ids=["fails", "cannot be made"])
 def test_a_backend_that_fails_is_no_trouble_to_anybody(report_to, backend, caplog):
-    metrics._warn_once.cache_clear()
+    airflow_metrics._warn_once.cache_clear()
     report_to(backend)
 
     tell_everything(AirflowMetrics(PORTAL))
     tell_everything(AirflowMetrics(PORTAL))
 
-    [record] = [record for record in caplog.records if record.name == metrics.__name__]
+    [record] = [record for record in caplog.records if record.name == airflow_metrics.__name__]
     assert "Metrics cannot be reported" in record.getMessage()
     assert "s3cr3t" not in caplog.text
 
 
 def test_an_interruption_is_not_taken_for_a_failure():
-    with pytest.raises(KeyboardInterrupt), harmless():
+    with pytest.raises(KeyboardInterrupt), airflow_metrics.harmless():
         raise KeyboardInterrupt

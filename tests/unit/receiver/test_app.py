@@ -35,3 +35,11 @@ def test_the_limits_can_be_set():
     client = TestClient(create_app(max_body_bytes=10))
     assert client.post("/c/robots/d", content=b"a=" + b"b" * 20).status_code == 413
     assert client.post("/results/x", content=b"{" + b" " * 20).status_code == 413
+
+
+def test_health_asks_nobody_and_looks_at_nothing(tmp_path):
+    no_folder = tmp_path / "spool"
+    no_folder.touch()
+    client = TestClient(create_app(spool_folder=no_folder))
+    assert (client.get("/health").status_code, client.get("/health").json()) == (200, {"status": "healthy"})
+    assert client.head("/health").status_code == 200

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from airflow_provider_b24.receiver.answers import RefusedError
-from airflow_provider_b24.receiver.bodies import parse_json_object, read_body
+from airflow_provider_b24.receiver.bodies import Bodies, parse_json_object
 
 
 def request_of(*messages: dict[str, Any], headers: dict[str, str] | None = None) -> tuple[Request, list[Any]]:
@@ -30,6 +30,11 @@ def request_of(*messages: dict[str, Any], headers: dict[str, str] | None = None)
 
 def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def read_body(request: Request, **limits: Any) -> bytes:
+    async with Bodies(**limits).reading(request) as body:
+        return body
 
 
 @pytest.mark.anyio
@@ -70,6 +75,79 @@ class TestReading:
         with pytest.raises(RefusedError) as refusal:
             await read_body(request)
         assert refusal.value.status == 400
+
+
+@pytest.mark.anyio
+class TestTogether:
+    """All bodies that are held at the same time have a limit of their own."""
+
+    async def test_what_does_not_fit_waits_unread_until_there_is_room(self):
+        bodies, order = Bodies(max_bytes=4, max_bytes_together=6), []
+        release = asyncio.Event()
+
+        async def hold() -> None:
+            request, _ = request_of(chunk(b"abcd", more=False))
+            async with bodies.reading(request):
+                order.append("first")
+                await release.wait()
+            order.append("first gone")
+
+        async def wait() -> None:
+            request, _ = request_of(chunk(b"efgh", more=False))
+            async with bodies.reading(request) as body:
+                order.append(body.decode())
+
+        first = asyncio.create_task(hold())
+        while not order:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(wait())
+        await asyncio.sleep(0.2)
+        assert order == ["first"]
+        release.set()
+        await asyncio.gather(first, second)
+        assert sorted(order) == ["efgh", "first", "first gone"]
+
+    async def test_who_waits_too_long_is_told_to_come_again(self):
+        bodies = Bodies(max_bytes=4, max_bytes_together=6, max_seconds=0.1)
+        first, _ = request_of(chunk(b"abcd", more=False))
+        second, _ = request_of(chunk(b"efgh", more=False))
+        async with bodies.reading(first):
+            with pytest.raises(RefusedError) as refusal:
+                async with bodies.reading(second):
+                    pass
+        assert refusal.value.status == 429
+
+    async def test_who_declares_much_and_sends_nothing_takes_no_room(self):
+        bodies = Bodies(max_bytes=4, max_bytes_together=4, max_seconds=0.2)
+
+        async def declare() -> int:
+            request, _ = request_of(headers={"content-length": "4"})
+            with pytest.raises(RefusedError) as refusal:
+                async with bodies.reading(request):
+                    pass
+            return refusal.value.status
+
+        slow = [asyncio.create_task(declare()) for _ in range(5)]
+        await asyncio.sleep(0)
+        request, _ = request_of(chunk(b"abcd", more=False))
+        async with bodies.reading(request) as body:
+            assert body == b"abcd"
+        assert await asyncio.gather(*slow) == [408] * 5
+
+    async def test_a_body_that_is_refused_takes_no_room(self):
+        bodies = Bodies(max_bytes=4, max_bytes_together=4, max_seconds=0.1)
+        for messages in (
+            [chunk(b"abc"), chunk(b"de")],
+            [chunk(b"abc")],
+            [chunk(b"abc"), {"type": "http.disconnect"}],
+        ):
+            request, _ = request_of(*messages)
+            with pytest.raises(RefusedError):
+                async with bodies.reading(request):
+                    pass
+        request, _ = request_of(chunk(b"abcd", more=False))
+        async with bodies.reading(request) as body:
+            assert body == b"abcd"
 
 
 reserved = ("__classname__", "__id__", "__type", "__var")

@@ -1,0 +1,173 @@
+"""What the spool promises of its files, whatever happens to the process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from airflow_provider_b24._airflow.encryption import encrypt
+from airflow_provider_b24.calls.new_call import NewCall
+from airflow_provider_b24.calls.spool import Spool
+
+NOON = dt.datetime(2026, 5, 4, 12, 0, tzinfo=dt.UTC)
+KEEPING = """
+import datetime as dt, sys
+from pathlib import Path
+from airflow_provider_b24.calls.new_call import NewCall
+from airflow_provider_b24.calls.spool import Spool
+spool, number = Spool(Path(sys.argv[1])), 0
+while True:
+    fields = {"event_token": f"t{number}", "workflow_id": "1", "code": "c", "document_id": ["a", "b", "c"]}
+    spool.keep(NewCall("c", "d", fields, dt.datetime.now(dt.UTC)))
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def call(number: int, **fields: Any) -> NewCall:
+    form = {"event_token": f"t{number}", "workflow_id": "1", "code": "c", "document_id": ["a", "b", "c"]}
+    return NewCall("crm", "score_dag", form | fields, NOON)
+
+
+def taken(spool: Spool) -> list[str]:
+    tokens: list[str] = []
+    spool.drain(lambda calls: tokens.extend(one.fields["event_token"] for one in calls))
+    return tokens
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "deep" / "spool")
+
+
+def test_an_empty_one_leaves_no_trace(spool):
+    assert (taken(spool), spool.depth(), spool.unreadable()) == ([], 0, 0)
+    assert not spool.folder.exists()
+
+
+def test_a_call_comes_back_as_it_was_kept(spool):
+    spool.keep(kept := call(1, properties={"a": {"b": ["\u00e9", ""]}}))
+    back: list[NewCall] = []
+    assert spool.drain(back.extend) == 1
+    assert back == [kept]
+    assert (spool.depth(), spool.drain(back.extend)) == (0, 0)
+
+
+def test_the_same_call_is_kept_once(spool):
+    assert [spool.keep(call(number)) for number in (1, 1, 2)] == [True, False, True]
+    assert spool.depth() == 2
+
+
+def test_a_call_may_come_again_after_it_was_taken(spool):
+    spool.keep(call(1))
+    taken(spool)
+    assert spool.keep(call(1))
+
+
+def test_calls_are_handed_over_in_the_order_in_which_they_came(spool):
+    for number in range(12):
+        spool.keep(call(number))
+        [newest] = [path for path in spool.folder.iterdir() if path.name.startswith(call(number).id)]
+        os.utime(newest, (number, number))
+    assert taken(spool) == [f"t{number}" for number in range(12)]
+
+
+def test_it_needs_no_hard_links(spool, monkeypatch):
+    def unsupported(*_args: Any, **_kwargs: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    monkeypatch.setattr(os, "symlink", unsupported)
+    spool.keep(call(1))
+    assert taken(spool) == ["t1"]
+
+
+def test_what_cannot_be_put_on_record_stays(spool):
+    def away(_calls: Sequence[NewCall]) -> None:
+        raise OperationalError("INSERT", {}, ConnectionRefusedError())
+
+    spool.keep(call(1))
+    with pytest.raises(OperationalError):
+        spool.drain(away)
+    assert taken(spool) == ["t1"]
+
+
+def test_a_file_that_another_process_has_taken_meanwhile_is_no_trouble(spool):
+    spool.keep(call(1))
+    spool.keep(call(2))
+    inner: list[str] = []
+    assert spool.drain(lambda _calls: inner.extend(taken(Spool(spool.folder)))) == 2
+    assert (sorted(inner), spool.depth()) == (["t1", "t2"], 0)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"{}", b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_set_aside_and_named(spool, caplog, damage):
+    spool.keep(call(1))
+    spool.keep(call(2))
+    damaged = spool.folder / f"{call(1).id}.call"
+    damaged.write_bytes(damage)
+    assert taken(spool) == ["t2"]
+    assert (spool.depth(), spool.unreadable()) == (0, 1)
+    assert f"name it {damaged.name}" in caplog.text
+
+
+def test_a_file_of_version_0_1_is_read(spool):
+    """Version 0.1 named its files by connection, DAG and run, and did not write down when a call came."""
+    spool.folder.mkdir(parents=True)
+    kept = {"conn_id": "crm", "dag_id": "score_dag", "run_id": "bitrix24__0", "fields": call(1).fields}
+    old = spool.folder / "0123456789abcdef.call"
+    old.write_text(encrypt(json.dumps(kept)))
+    os.utime(old, (NOON.timestamp(), NOON.timestamp()))
+    back: list[NewCall] = []
+    spool.drain(back.extend)
+    assert back == [call(1)]
+
+
+def test_a_write_that_a_crash_cut_off_is_not_taken_for_a_call(spool):
+    spool.folder.mkdir(parents=True)
+    (spool.folder / "0123.77.1.unfinished").write_bytes(b"half a c")
+    assert (taken(spool), spool.depth(), spool.unreadable()) == ([], 0, 0)
+
+
+def test_a_disk_that_is_full_leaves_nothing_half_done(spool, monkeypatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    spool.keep(call(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            spool.keep(call(2))
+    assert [path.name for path in spool.folder.iterdir()] == [f"{call(1).id}.call"]
+
+
+def test_what_is_kept_is_readable_by_its_owner_only_and_shows_nothing(spool):
+    spool.keep(call(1, auth={"member_id": "the-member"}))
+    [kept] = spool.folder.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert spool.folder.stat().st_mode & 0o777 == 0o700
+    assert b"t1" not in kept.read_bytes()
+    assert b"the-member" not in kept.read_bytes()
+
+
+def test_calls_that_were_acknowledged_survive_the_death_of_the_process(spool):
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEPING, str(spool.folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        acknowledged = [int(process.stdout.readline()) for _ in range(20)]
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged += [int(line) for line in process.stdout]
+    found = set(taken(spool))
+    assert found >= {f"t{number}" for number in acknowledged}
+    assert len(found) <= len(acknowledged) + 1  # one may have been kept and not yet acknowledged
