@@ -53,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command in _AIRFLOW_COMMANDS:
             # As Airflow's own commands do: without it connections in the metadata database are not looked at.
             os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+            # That DAG files are read now is no news to whoever waits for a table of robots.
+            os.environ.setdefault(
+                "AIRFLOW__LOGGING__NAMESPACE_LEVELS",
+                "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING",
+            )
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
