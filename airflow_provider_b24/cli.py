@@ -41,6 +41,11 @@ _AIRFLOW_COMMANDS = {
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 
+_QUIET = " ".join(
+    f"{logger}=WARNING"
+    for logger in ("airflow.dag_processing.dagbag", "airflow.models.dagbag", "alembic.runtime.migration")
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -53,11 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command in _AIRFLOW_COMMANDS:
             # As Airflow's own commands do: without it connections in the metadata database are not looked at.
             os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-            # That DAG files are read now is no news to whoever waits for a table of robots.
-            os.environ.setdefault(
-                "AIRFLOW__LOGGING__NAMESPACE_LEVELS",
-                "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING",
-            )
+            # That DAG files and versions of tables are read is no news to whoever waits for a table of findings.
+            os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", _QUIET)
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
