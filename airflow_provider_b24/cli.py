@@ -41,6 +41,8 @@ _AIRFLOW_COMMANDS = {
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 
+_QUIET = "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.command in _AIRFLOW_COMMANDS:
             # As Airflow's own commands do: without it connections in the metadata database are not looked at.
             os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+            # That DAG files are read now is no news to whoever waits for a table of robots.
+            os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", _QUIET)
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
@@ -93,6 +97,7 @@ def _run_with_airflow(chosen: argparse.Namespace) -> int:
     try:
         with redirect_stdout(sys.stderr):
             import airflow.settings  # noqa: F401 - sets up Airflow's log, which must not get into a command's JSON
+        logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
         logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
         return _airflow_command(chosen.command).run(chosen)
     except SQLAlchemyError as error:  # its own text has the statement in it, values and all

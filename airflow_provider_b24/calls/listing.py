@@ -161,6 +161,38 @@ def conn_ids_on_record() -> list[str]:
         return list(session.scalars(sa.select(call_table.c.conn_id).distinct()))
 
 
+def list_waiting(conn_id: str) -> list[CallReport]:
+    """Read the calls over a connection that wait for somebody to mend something, the oldest first.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    columns = [call_table.c[name] for name in CallReport.__dataclass_fields__]
+    query = sa.select(*columns).where(waits_for_operator(), call_table.c.conn_id == conn_id)
+    with reading() as session:
+        rows = session.execute(query.order_by(call_table.c.received_at)).all()
+    return [CallReport(**row._mapping) for row in rows]
+
+
+def overdue_calls(age: dt.timedelta) -> tuple[int, dt.datetime | None]:
+    """Count the calls, of all connections, for which a dispatcher should have done something long ago.
+
+    :param age: how long ago.
+    :return: how many, and since when the first is due, in UTC.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    before = dt.datetime.now(dt.UTC) - age
+    call = call_table.c
+    query = sa.select(sa.func.count(), sa.func.min(call.due_at)).where(
+        call.state.in_(OPEN_STATES),
+        sa.or_(call.state == "received", call.answering.is_not(None)),
+        sa.or_(call.leased_until.is_(None), call.leased_until < before),
+        call.due_at < before,
+    )
+    with reading() as session:
+        number, oldest = session.execute(query).one()
+    return number, oldest
+
+
 def waits_for_operator() -> sa.ColumnElement[bool]:
     """Tell which calls wait for somebody to mend something: an answer that does not get through, or no DAG."""
     return sa.and_(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from airflow_provider_b24.doctor import portal_checks, receiver_checks
+from airflow_provider_b24.doctor import call_checks, portal_checks, receiver_checks
 from airflow_provider_b24.doctor.examination import Examination
 from airflow_provider_b24.doctor.finding import Finding
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
@@ -26,6 +26,12 @@ CHECKS: tuple[Callable[[Examination], Finding], ...] = (
     portal_checks.check_clock,
     portal_checks.check_limits,
     portal_checks.check_robots,
+    call_checks.check_robot_dags,
+    call_checks.check_tables,
+    call_checks.check_dispatcher,
+    call_checks.check_waiting_calls,
+    call_checks.check_refused_posts,
+    call_checks.check_spool,
 )
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "unknown": "dim"}

@@ -20,6 +20,7 @@ from airflow_provider_b24.hooks.installations import (
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.connection import PortalConnection
     from airflow_provider_b24.rest.call import Reply
+    from airflow_provider_b24.robots.dags_folder import DagsFolder
 
 _QUESTIONS = ("profile", "user.admin", "scope", "app.info", "server.time", "event.get")
 
@@ -66,6 +67,25 @@ class Examination:
     def installation(self) -> Installation | None:
         """What is stored about the installation now."""
         return InstallationStore(self.connection).read()
+
+    @cached_property
+    def folder(self) -> DagsFolder:
+        """What the DAG files declare.
+
+        :raises FileNotFoundError: when there is no such folder.
+        """
+        from airflow_provider_b24.robots.dags_folder import read_dags_folder
+
+        return read_dags_folder(self.dags_folder)
+
+    @cached_property
+    def has_tables(self) -> bool:
+        """Whether Airflow's database has the provider's tables, as new as this package."""
+        from airflow_provider_b24._airflow.database import reading
+        from airflow_provider_b24.calls.database import is_current
+
+        with reading() as session:
+            return is_current(session)
 
     @cached_property
     def answers(self) -> Answers | Bitrix24Error:

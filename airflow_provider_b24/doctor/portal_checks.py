@@ -189,7 +189,6 @@ def check_limits(examination: Examination) -> Finding:
 def check_robots(examination: Examination) -> Finding:
     """Check that the portal has the robots of the DAG folder."""
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
-    from airflow_provider_b24.robots.dags_folder import read_dags_folder
     from airflow_provider_b24.robots.definition import RobotDefinitionError
     from airflow_provider_b24.robots.registry import RegistryError, make_plan
 
@@ -200,7 +199,7 @@ def check_robots(examination: Examination) -> Finding:
         return Finding("robots", "unknown", "A webhook is not told which robots there are.")
     try:
         with Bitrix24Hook(conn_id) as hook:
-            plan = make_plan(hook, read_dags_folder(examination.dags_folder))
+            plan = make_plan(hook, examination.folder)
     except (RegistryError, RobotDefinitionError, Bitrix24Error, OSError, ValueError) as error:
         return Finding(
             "robots", "failed", f"The robots cannot be compared: {error}", "Mend this, then try again."

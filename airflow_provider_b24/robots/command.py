@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import Bitrix24Error
@@ -13,10 +15,15 @@ from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+    from airflow_provider_b24.robots.dags_folder import DeclaredRobot
+    from airflow_provider_b24.robots.parsed_dags import RobotDag
     from airflow_provider_b24.robots.registry import Outcome, Plan, Step
 
 _COLOURS = {"add": "green", "update": "yellow", "delete": "red", "unchanged": "dim"}
 _DONE = {"add": "added", "update": "updated", "delete": "deleted"}
+_WAIT_SECONDS = 600.0
+_LOOK_SECONDS = 2.0
+_TELL_SECONDS = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (plan, apply):
         command.add_argument("--dags-folder", help="where the DAG files are (Airflow's DAG folder)")
+    apply.add_argument(
+        "--wait",
+        nargs="?",
+        type=_seconds,
+        const=_WAIT_SECONDS,
+        metavar="SECONDS",
+        help=f"then wait until Airflow starts runs for the calls of all robots (at most {_WAIT_SECONDS:.0f})",
+    )
     for command in (apply, delete):
         command.add_argument("--yes", action="store_true", help="delete without asking")
     delete.add_argument("codes", nargs="+", metavar="CODE", help="code of a registered robot or activity")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,21 +90,42 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """What a DAG folder declares, beside what a portal and Airflow's database have.
+
+    :param dags: by DAG id; ``None`` when the database cannot say.
+    """
+
+    robots: Sequence[DeclaredRobot]
+    plan: Plan
+    dags: Mapping[str, RobotDag] | None
+
+    def to_json(self, steps: Sequence[Step | Outcome]) -> dict[str, Any]:
+        """Give a JSON-safe form, with what was done where it was."""
+        rows = [step.to_json() for step in steps]
+        for row in rows:
+            dag = None if self.dags is None else self.dags.get(row["dag_id"])
+            row["dag"] = None if dag is None else dag.to_json()
+        return {**self.plan.to_json(), "robots": rows}
+
+
 def _plan(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
-    plan = _compare(hook, arguments)
+    found = _compare(hook, arguments)
     if arguments.json:
-        _print_json(plan.to_json())
+        _print_json(found.to_json(found.plan.steps))
     else:
-        _show(plan)
-    return 1 if plan.broken else 0
+        _show(found)
+    return 1 if found.plan.broken else 0
 
 
 def _apply(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
     from airflow_provider_b24.robots.registry import apply
 
-    plan = _compare(hook, arguments)
+    found = _compare(hook, arguments)
+    plan = found.plan
     if not arguments.json:
-        _show(plan)
+        _show(found)
     deletions = plan.of("delete")
     kept: Sequence[Step] = ()
     if deletions and plan.broken:
@@ -88,17 +134,43 @@ def _apply(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
     elif deletions and not arguments.yes and not _agreed(deletions):
         kept = deletions
     outcomes = apply(hook, [step for step in plan.steps if step not in kept])
+    code = _summary(outcomes, len(plan.of("unchanged")), kept, plan)
+    if arguments.wait is not None:
+        found = _Comparison(found.robots, plan, _wait(found, arguments.wait))
+        if found.dags is None or any(dag.obstacle for dag in found.dags.values()):
+            code = 1
     if arguments.json:
-        _print_json(
-            {
-                **plan.to_json(),
-                "robots": [
-                    *(outcome.to_json() for outcome in outcomes),
-                    *(step.to_json() for step in (*plan.of("unchanged"), *kept)),
-                ],
-            }
-        )
-    return _summary(outcomes, len(plan.of("unchanged")), kept, plan)
+        _print_json(found.to_json([*outcomes, *plan.of("unchanged"), *kept]))
+    return code
+
+
+def _wait(found: _Comparison, seconds: float) -> Mapping[str, RobotDag] | None:
+    """Wait until Airflow starts runs for the calls of all robots, or the time is over; say how it goes.
+
+    :return: what Airflow's database said last.
+    """
+    dags, told, ends = found.dags, float("-inf"), time.monotonic() + seconds
+    if dags is None:
+        _say("Error: without Airflow's database nobody can tell when the robots' DAGs are parsed.")
+        return None
+    while late := [dag for dag in dags.values() if dag.obstacle is not None]:
+        now = time.monotonic()
+        if now >= ends:
+            _say(
+                f"Error: after {seconds:g} seconds Airflow does not take the calls of {len(late)} robots yet:"
+            )
+            for dag in late:
+                _say(f"  {dag.dag_id}: {dag.obstacle}")
+            return dags
+        if now - told >= _TELL_SECONDS:
+            _say(f"Waiting for Airflow to parse: {', '.join(dag.dag_id for dag in late)}")
+            told = now
+        time.sleep(min(_LOOK_SECONDS, ends - now))
+        # A database that is away for a moment ends no waiting.
+        dags = _ask_airflow(found.robots) or dags
+    if dags:
+        _say("Airflow takes the calls of all robots.")
+    return dags
 
 
 def _list(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
@@ -134,15 +206,34 @@ def _delete(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
     return _summary(outcomes, 0, ())
 
 
-def _compare(hook: Bitrix24Hook, arguments: argparse.Namespace) -> Plan:
+def _compare(hook: Bitrix24Hook, arguments: argparse.Namespace) -> _Comparison:
     from airflow_provider_b24.robots.dags_folder import read_dags_folder
     from airflow_provider_b24.robots.registry import make_plan
 
-    return make_plan(hook, read_dags_folder(arguments.dags_folder))
+    folder = read_dags_folder(arguments.dags_folder)
+    plan = make_plan(hook, folder)
+    robots = folder.of_connection(hook.bitrix24_conn_id)
+    dags = _ask_airflow(robots)
+    if dags is None:
+        _say("Airflow's database cannot be read: whether the robots' DAGs are parsed is not known.")
+    return _Comparison(robots, plan, dags)
 
 
-def _show(plan: Plan) -> None:
-    rows = []
+def _ask_airflow(robots: Sequence[DeclaredRobot]) -> Mapping[str, RobotDag] | None:
+    """Ask about the robots' DAGs; robots can be registered without Airflow's database, too."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from airflow_provider_b24._airflow.database import DatabaseHangsError
+    from airflow_provider_b24.robots.parsed_dags import robot_dags
+
+    try:
+        return robot_dags(robots)
+    except (SQLAlchemyError, DatabaseHangsError):
+        return None
+
+
+def _show(found: _Comparison) -> None:
+    plan, rows = found.plan, []
     for step in plan.steps:
         details = [step.note] if step.note else []
         if step.action == "update" and step.note is None:
@@ -156,6 +247,9 @@ def _show(plan: Plan) -> None:
         _say(f"Broken DAG file {file}:\n{error}")
     if rows and not plan.changes_something:
         print("Nothing to do.")  # noqa: T201
+    for dag in (found.dags or {}).values():
+        if dag.trouble is not None:
+            print(f"DAG {dag.dag_id}: {dag.trouble}.")  # noqa: T201
 
 
 def _summary(

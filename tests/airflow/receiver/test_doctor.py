@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_b24 import cli
+from airflow_provider_b24._airflow.database import writing
+from airflow_provider_b24.calls.database import make_tables
+from airflow_provider_b24.calls.intake import Intake, put_on_record
+from airflow_provider_b24.calls.new_call import NewCall
+from airflow_provider_b24.calls.spool import Spool
+from airflow_provider_b24.calls.table import VERSION_TABLE, call_table, refusal_table
 from airflow_provider_b24.doctor.command import CHECKS, examine
 from airflow_provider_b24.sandbox import AnswerHtml, SandboxPortal
 
@@ -30,6 +38,62 @@ def installed(bitrix, connect, served):
     return install
 
 
+@pytest.fixture(autouse=True)
+def spool(tmp_path, monkeypatch):
+    """A spool of the test's own."""
+    monkeypatch.setenv("AIRFLOW__BITRIX24__SPOOL_FOLDER", str(tmp_path / "calls"))
+    return Spool(tmp_path / "calls")
+
+
+@pytest.fixture(autouse=True)
+def tables(metadata_database):
+    """The provider's tables, empty."""
+    make_tables(tries=1)
+    with writing() as session:
+        session.execute(sa.delete(call_table))
+        session.execute(sa.delete(refusal_table))
+
+
+@pytest.fixture
+def new_call():
+    """A call that has been believed."""
+
+    def make(token: str = "token-1", *, conn_id: str = "crm", code: str = "score") -> NewCall:
+        document = {"0": "crm", "1": "CCrmDocumentLead", "2": "LEAD_77"}
+        form = {
+            "workflow_id": "process-1",
+            "code": code,
+            "document_id": document,
+            "document_type": document | {"2": "LEAD"},
+            "event_token": token,
+            "properties": {},
+            "use_subscription": "Y",
+            "timeout_duration": "0",
+            "ts": "1743000000",
+        }
+        return NewCall.from_form(conn_id, code, form, dt.datetime.now(dt.UTC))
+
+    return make
+
+
+@pytest.fixture
+def call_on_record(new_call):
+    """A row of the table, with some columns as the dispatcher leaves them."""
+
+    def put(token: str = "token-1", *, conn_id: str = "crm", code: str = "score", **values: Any) -> None:
+        call = new_call(token, conn_id=conn_id, code=code)
+        put_on_record([call])
+        if values:
+            with writing() as session:
+                session.execute(sa.update(call_table).where(call_table.c.id == call.id).values(**values))
+
+    return put
+
+
+def ago(**time: float) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(**time)
+
+
 @pytest.fixture
 def findings(dags_folder):
     """Examine the connection ``crm``."""
@@ -38,6 +102,15 @@ def findings(dags_folder):
         return {finding.check: finding for finding in examine("crm", dags_folder=dags_folder, **options)}
 
     return look
+
+
+def parsed(folder: Any, dag_id: str) -> Any:
+    """Parse DAG files as Airflow's DAG processor does."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.models.dagbag import DagBag
+    return DagBag(str(folder)).dags[dag_id]
 
 
 def verdicts(findings: dict[str, Any]) -> dict[str, str]:
@@ -90,6 +163,12 @@ def test_a_connection_without_tokens(connect, findings, served):
         "clock": "unknown",
         "limits": "unknown",
         "robots": "unknown",
+        "robot DAGs": "ok",
+        "tables": "ok",
+        "dispatcher": "ok",
+        "waiting calls": "ok",
+        "refused posts": "ok",
+        "spool": "ok",
     }
     assert "airflow-b24 connect crm" in found["credentials"].advice
     assert "application_token" in found["proof of origin"].what
@@ -289,6 +368,195 @@ def test_dag_files_that_are_broken(installed, findings, dags_folder):
     found = findings()["robots"]
     assert found.verdict == "failed"
     assert "broken.py" in found.what
+
+
+def test_robots_whose_dags_airflow_does_not_run(installed, findings, dags_folder, publish_dag):
+    installed()
+    (dags_folder / "score.py").write_text(ROBOT.format(code="score"))
+    found = findings()["robot DAGs"]
+    assert (found.verdict, found.what) == (
+        "warning",
+        "score: Airflow has not parsed it yet: calls are held until then.",
+    )
+    assert "`airflow dags list-import-errors`" in found.advice
+    publish_dag(parsed(dags_folder, "score"))
+    found = findings()["robot DAGs"]
+    assert (found.verdict, found.what) == ("ok", "Airflow has parsed the DAGs of all 1 robots.")
+
+
+def test_robots_that_share_a_code_are_not_looked_for(installed, findings, dags_folder):
+    installed()
+    for dag_id in ("one", "two"):
+        text = (
+            ROBOT.format(code="score")
+            .replace("def score", f"def {dag_id}")
+            .replace("\nscore()", f"\n{dag_id}()")
+        )
+        (dags_folder / f"{dag_id}.py").write_text(text)
+    found = findings()
+    assert found["robots"].verdict == "failed"
+    assert (found["robot DAGs"].verdict, "Two robots have the code" in found["robot DAGs"].what) == (
+        "unknown",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [f"DROP TABLE {VERSION_TABLE}", f"UPDATE {VERSION_TABLE} SET version_num = 'another'"],
+    ids=["missing", "of another version"],
+)
+def test_tables_that_are_not_there(connect, findings, statement, airflow_session):
+    connect()
+    columns = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
+    version = airflow_session.scalar(columns)
+    airflow_session.rollback()
+    with writing() as session:
+        session.execute(sa.text(statement))
+    try:
+        found = findings()
+    finally:
+        with writing() as session:
+            session.execute(sa.text(f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version_num VARCHAR(32))"))
+            session.execute(sa.text(f"DELETE FROM {VERSION_TABLE}"))
+            session.execute(sa.text(f"INSERT INTO {VERSION_TABLE} VALUES (:version)"), {"version": version})
+    assert found["tables"].verdict == "failed"
+    assert "`airflow db migrate`" in found["tables"].advice
+    assert [found[check].verdict for check in ("dispatcher", "waiting calls", "refused posts")] == [
+        "unknown"
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"due_at": ago(minutes=2)},
+        {"due_at": ago(minutes=2), "state": "running", "answering": "failure-answered"},
+        {
+            "due_at": ago(minutes=9),
+            "state": "running",
+            "answering": "failure-answered",
+            "leased_by": "a process that was killed",
+            "leased_until": ago(minutes=2),
+        },
+    ],
+    ids=["no run is started", "no answer is sent", "an answer was left half-way"],
+)
+@pytest.mark.parametrize(
+    ("where", "advice"),
+    [("api_server", "restart an API server"), ("command", "start `airflow-b24 dispatcher`")],
+)
+def test_calls_that_no_dispatcher_takes_up(
+    connect, findings, call_on_record, monkeypatch, values, where, advice
+):
+    connect()
+    monkeypatch.setenv("AIRFLOW__BITRIX24__DISPATCHER", where)
+    call_on_record(conn_id="another", **values)
+    found = findings()["dispatcher"]
+    assert found.verdict == "failed"
+    assert found.what.startswith("1 call waits for a dispatcher, since ")
+    assert f"[bitrix24] dispatcher is {where} here" in found.advice
+    assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"due_at": ago(minutes=2), "state": "running"},
+        {"due_at": ago(minutes=2), "state": "answered"},
+        {
+            "due_at": ago(minutes=2),
+            "state": "running",
+            "answering": "failure-answered",
+            "leased_until": ago(hours=-1),
+        },
+    ],
+    ids=["just come", "its run goes on", "over", "being answered"],
+)
+def test_calls_that_need_no_dispatcher_now(connect, findings, call_on_record, values):
+    connect()
+    call_on_record(**values)
+    assert findings()["dispatcher"].verdict == "ok"
+
+
+def test_calls_that_wait_for_somebody_to_mend_something(connect, findings, call_on_record):
+    connect()
+    held, refused = "Airflow has not parsed the DAG yet", "insufficient_scope: add the scope bizproc."
+    call_on_record("t1", reason=held)
+    call_on_record("t2", reason=held)
+    call_on_record(
+        "t3",
+        state="running",
+        answering="failure-answered",
+        attempts=1,
+        reason="its run failed",
+        last_error=refused,
+    )
+    call_on_record("t4", state="running", answering="failure-answered")  # its answer is on its way
+    call_on_record("t5", state="too-late", reason="nobody waits any more")
+    call_on_record("t6", conn_id="another", reason=held)
+    found = findings()["waiting calls"]
+    assert found.verdict == "failed"
+    assert found.what.startswith("3 calls wait, the first since ")
+    assert found.what.endswith(
+        f"UTC. score: {held} (2). score: its run failed; insufficient_scope: add the scope bizproc (1)."
+    )
+    for command in ("airflow-b24 calls --conn-id crm", "airflow-b24 calls retry", "airflow-b24 calls answer"):
+        assert command in found.advice
+
+
+def test_many_reasons_are_not_all_told(connect, findings, call_on_record):
+    connect()
+    for number in range(5):
+        call_on_record(f"t{number}", code=f"robot{number}", reason="no")
+    assert findings()["waiting calls"].what.endswith(
+        "robot0: no (1). robot1: no (1). robot2: no (1). 2 for other reasons."
+    )
+
+
+def test_posts_that_were_refused(connect, findings, spool):
+    connect()
+    intake = Intake(spool)
+    for _ in range(3):
+        intake.refuse("", "unknown_connection", "There is no such connection.")
+    intake.refuse("another", "untrusted", "The application token is not the installation's.")
+    intake.note_refusals()
+    found = findings()["refused posts"]
+    assert (found.verdict, found.advice) == ("ok", "")
+    assert "3 posts named connections that do not exist" in found.what
+    for _ in range(2):
+        intake.refuse("crm", "untrusted", "The application token is not the installation's.")
+    intake.note_refusals()
+    found = findings()["refused posts"]
+    assert found.verdict == "warning"
+    assert ". 2 since" in found.what
+    assert found.what.endswith("(untrusted): The application token is not the installation's.")
+    assert "airflow-b24 connect crm" in found.advice
+    with writing() as session:
+        session.execute(sa.update(refusal_table).values(last_at=ago(hours=25)))
+    assert findings()["refused posts"].verdict == "ok"
+
+
+def test_calls_in_the_spool(connect, findings, spool, new_call):
+    connect()
+    assert spool.keep(new_call("t1"))
+    found = findings()["spool"]
+    assert (found.verdict, found.what.startswith(f"1 calls lie in {spool.folder}")) == ("warning", True)
+    (spool.folder / "of-another-key.call").write_text("not to be decrypted")
+    assert spool.drain(lambda calls: None) == 1
+    found = findings()["spool"]
+    assert (found.verdict, found.what.startswith(f"1 calls in {spool.folder} cannot be read")) == (
+        "failed",
+        True,
+    )
+    assert "[core] fernet_key" in found.advice
+
+
+def test_a_spool_that_may_not_be_read(connect, findings, spool):
+    connect()
+    spool.folder.write_text("a file where a folder should be")
+    assert findings()["spool"].verdict == "unknown"
 
 
 def test_a_connection_that_cannot_be_used(connect, findings):

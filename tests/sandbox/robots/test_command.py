@@ -67,6 +67,37 @@ def test_apply_registers_and_sums_up(portal, folder, robots):
     assert "Nothing to do." in out
 
 
+def test_robots_are_registered_where_airflows_database_is_of_no_use(portal, folder, robots):
+    folder.declare("one")
+    unknown = "Airflow's database cannot be read: whether the robots' DAGs are parsed is not known."
+    code, _, err = robots("plan")
+    assert (code, err.splitlines().count(unknown)) == (0, 1)
+    code, out, err = robots("apply", "--json")
+    assert (code, err.splitlines().count(unknown), len(portal.robots)) == (0, 1, 1)
+    assert [robot["dag"] for robot in json.loads(out)["robots"]] == [None]
+    code, _, err = robots("apply", "--wait")
+    assert code == 1
+    assert "Error: without Airflow's database nobody can tell" in err
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "nan", "inf"])
+def test_waiting_takes_a_number_of_seconds(robots, seconds, capfd):
+    with pytest.raises(SystemExit) as left:
+        robots("apply", f"--wait={seconds}")
+    assert left.value.code == 2
+    assert f"{seconds!r} is no number of seconds" in capfd.readouterr().err
+
+
+def test_nothing_of_airflows_is_said_before_the_table(folder):
+    folder.declare("one")
+    command = [sys.executable, "-m", "airflow_provider_b24.cli", "robots", "plan"]
+    done = subprocess.run(
+        [*command, "--dags-folder", str(folder.path)], capture_output=True, text=True, check=True
+    )
+    assert "DagBag" not in done.stderr
+    assert done.stdout.startswith("Action")
+
+
 def test_an_empty_folder_and_an_empty_portal_are_said_to_be_empty(robots):
     assert "Neither the DAG folder nor the portal" in robots("plan")[1]
 
