@@ -52,7 +52,7 @@ def look_at_runs(
 ) -> list[tuple[Any, SeenRun]]:
     """Look at the runs of calls, in one query.
 
-    :param calls: a table with the columns ``dag_id`` and ``run_id``.
+    :param calls: a table with the columns ``id``, ``dag_id`` and ``run_id``.
     :param columns: what else to read of it.
     :param where: which calls.
     :param task_id: the task that answers.
@@ -112,7 +112,7 @@ def look_at_runs(
             )
         )
     if limit is not None:
-        query = query.limit(limit)
+        query = query.order_by(calls.c.id).limit(limit)
     return [(row, _seen(row)) for row in session.execute(query)]
 
 

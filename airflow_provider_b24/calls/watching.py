@@ -49,8 +49,7 @@ class Watcher:
         now = now_utc()
         # Alike where nothing is to be answered before the limit: then the row says so a little later.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
-        with reading() as session:
-            seen = _look((), session, noteworthy)
+        seen = self._all_noteworthy(noteworthy)
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
             seen += self._some_others()
         steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen]
@@ -60,6 +59,18 @@ class Watcher:
         with writing() as session:
             return sum(_take(call, run, step, session) for call, run, step in todo)
 
+    @staticmethod
+    def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> list[tuple[Any, SeenRun]]:
+        """Look at all of them: of many, some may wait for long, and must not hide the others."""
+        seen: list[tuple[Any, SeenRun]] = []
+        while True:
+            after = (call_table.c.id > seen[-1][0].id,) if seen else ()
+            with reading() as session:
+                portion = _look(after, session, noteworthy)
+            seen += portion
+            if len(portion) < _AT_ONCE:
+                return seen
+
     def _some_others(self) -> list[tuple[Any, SeenRun]]:
         """Look at calls for which nothing has happened, in turns."""
         with reading() as session:
@@ -67,7 +78,7 @@ class Watcher:
         if len(others) < _AT_ONCE:
             self._last_id, self._last_look_at_reasons = "", time.monotonic()
         else:
-            self._last_id = max(call.id for call, _ in others)
+            self._last_id = others[-1][0].id
         return others
 
 
