@@ -52,12 +52,12 @@ class Watcher:
         seen = self._all_noteworthy(noteworthy)
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
             seen += self._some_others()
-        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen]
-        todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
+        steps = [(call, next_step(run, **_limits(call), now=now)) for call, run in seen]
+        todo = [one for one in steps if not isinstance(one[1], Wait) or _says_more(one[0], one[1])]
         if not todo:
             return 0
         with writing() as session:
-            return sum(_take(call, run, step, session) for call, run, step in todo)
+            return sum(_take(call, step, session) for call, step in todo)
 
     @staticmethod
     def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> list[tuple[Any, SeenRun]]:
@@ -120,7 +120,7 @@ def _says_more(call: Any, step: Wait) -> bool:
     return step.reason != call.reason or (step.maybe_sent_at is not None and call.maybe_sent_at is None)
 
 
-def _take(call: Any, run: SeenRun, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
+def _take(call: Any, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
     if isinstance(step, Answered):
         return note_answered(call, step, session)
     if isinstance(step, TooLate):
@@ -129,7 +129,7 @@ def _take(call: Any, run: SeenRun, step: Wait | Answered | TooLate | Owed, sessi
             return settle(call, "too-late", session, reason=f"{step.reason}; {uncertain}")
         return settle(call, "too-late", session, reason=step.reason)
     if isinstance(step, Owed):
-        return _owe(call, run, step, session)
+        return _owe(call, step, session)
     values: dict[str, Any] = {"reason": step.reason}
     if step.maybe_sent_at is not None and call.maybe_sent_at is None:
         values |= {"maybe_sent_at": step.maybe_sent_at, "maybe_sent_by": REPLY}
@@ -155,15 +155,15 @@ def note_answered(call: Any, step: Answered, session: Session) -> bool:
     )
 
 
-def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
+def _owe(call: Any, step: Owed, session: Session) -> bool:
     try:
         answer = StoredAnswer.read(call.answer)
     except ValueError as error:
         return change(call, session, last_error=f"the on_failure values are not known: {error}")
     reason = step.reason
-    if run.run_state == "failed":
-        failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
-        reason = "failed" + (f"; failed tasks: {', '.join(failed)}" if failed else "")
+    failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
+    if failed := [task_id for task_id in failed if task_id != REPLY_TASK_ID]:
+        reason = f"{reason}; failed tasks: {', '.join(failed)}"
     maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
     if maybe_sent_at is not None:
         reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"
