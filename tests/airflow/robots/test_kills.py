@@ -36,8 +36,6 @@ IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "15",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
@@ -170,12 +168,18 @@ def killed(mortal_airflow: LocalAirflow, mortal_portal: SandboxPortal, robot_cal
     for one in (replying, deferred, unparsed, unscheduled, *old, *accepted):
         one.wait_for_row(settled)
 
-    working_last = call_robot("mortal", seconds=15)
-    working_last.wait_for_task("work", "running")
+    waiting, failed_in_queue = call_robot("mortal", seconds=15), call_robot("mortal", seconds=15)
+    for one in (waiting, failed_in_queue):
+        one.wait_for_task("work", "running")
     with no_workers(mortal_airflow):
-        without_workers = call_robot("mortal")
-        for one in (working_last, without_workers):
+        limited = call_robot("mortal", timeout=60)
+        for one in (waiting, failed_in_queue):
+            one.wait_for_task("reply", "queued")
+        # As Airflow does with some executors when no worker comes for long.
+        failed_in_queue.mark_task("reply", "failed")
+        for one in (limited, failed_in_queue):
             one.wait_for_row(settled)
+        assert waiting.got is None
     assert wait_until(lambda: not call_robot.open_calls(), SECONDS), call_robot.open_calls()
     return SimpleNamespace(
         dispatched=dispatched,
@@ -186,8 +190,9 @@ def killed(mortal_airflow: LocalAirflow, mortal_portal: SandboxPortal, robot_cal
         unscheduled=unscheduled,
         old_good=old[0],
         old_failing=old[1],
-        working_last=working_last,
-        without_workers=without_workers,
+        waiting=waiting,
+        failed_in_queue=failed_in_queue,
+        limited=limited,
         accepted=accepted,
     )
 
@@ -223,8 +228,9 @@ def listed(
         ("unscheduled", "answered", "reply", "done"),
         ("old_good", "answered", "reply", "done"),
         ("old_failing", "failure-answered", "dispatcher", OWN),
-        ("without_workers", "failure-answered", "dispatcher", OWN),
-        ("working_last", "failure-answered", "dispatcher", OWN),
+        ("waiting", "answered", "reply", "done"),
+        ("failed_in_queue", "failure-answered", "dispatcher", OWN),
+        ("limited", "failure-answered", "dispatcher", OWN),
     ],
 )
 def test_a_killed_part_leaves_one_answer_that_is_on_record(
