@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Seen = dict[str, tuple[Any, SeenRun]]
+"""Calls by their ids, each with its run."""
+
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
 _COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
@@ -49,36 +52,23 @@ class Watcher:
         now = now_utc()
         # Alike where nothing is to be answered before the limit: then the row says so a little later.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
-        seen = self._all_noteworthy(noteworthy)
+        seen = _all_noteworthy(noteworthy)
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
-            seen += self._some_others()
-        steps = [(call, next_step(run, **_limits(call), now=now)) for call, run in seen]
-        todo = [one for one in steps if not isinstance(one[1], Wait) or _says_more(one[0], one[1])]
+            seen |= self._some_others()
+        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen.values()]
+        todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
         if not todo:
             return 0
         with writing() as session:
-            return sum(_take(call, step, session) for call, step in todo)
+            return sum(_take(call, run, step, session) for call, run, step in todo)
 
-    @staticmethod
-    def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> list[tuple[Any, SeenRun]]:
-        """Look at all of them: of many, some may wait for long, and must not hide the others."""
-        seen: list[tuple[Any, SeenRun]] = []
-        while True:
-            after = (call_table.c.id > seen[-1][0].id,) if seen else ()
-            with reading() as session:
-                portion = _look(after, session, noteworthy)
-            seen += portion
-            if len(portion) < _AT_ONCE:
-                return seen
-
-    def _some_others(self) -> list[tuple[Any, SeenRun]]:
+    def _some_others(self) -> Seen:
         """Look at calls for which nothing has happened, in turns."""
-        with reading() as session:
-            others = _look((call_table.c.id > self._last_id,), session)
+        others = _look(self._last_id)
         if len(others) < _AT_ONCE:
             self._last_id, self._last_look_at_reasons = "", time.monotonic()
         else:
-            self._last_id = others[-1][0].id
+            self._last_id = max(others)
         return others
 
 
@@ -95,21 +85,30 @@ def look_at(ids: Sequence[str], session: Session) -> dict[str, SeenRun]:
     return {call.id: run for call, run in found}
 
 
-def _look(
-    where: Sequence[sa.ColumnElement[bool]],
-    session: Session,
-    noteworthy: sa.ColumnElement[bool] | None = None,
-) -> list[tuple[Any, SeenRun]]:
-    return look_at_runs(
-        call_table,
-        _COLUMNS,
-        (call_table.c.state == "running", call_table.c.answering.is_(None), *where),
-        task_id=REPLY_TASK_ID,
-        note_key=NOTE_KEY,
-        session=session,
-        noteworthy=noteworthy,
-        limit=_AT_ONCE,
-    )
+def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> Seen:
+    """Look at all of them: those for which nothing can be done yet must not hide the others."""
+    seen: Seen = {}
+    while True:
+        more = _look(max(seen, default=""), noteworthy)
+        seen |= more
+        if len(more) < _AT_ONCE:
+            return seen
+
+
+def _look(after: str, noteworthy: sa.ColumnElement[bool] | None = None) -> Seen:
+    """Look at the next calls in the order of their ids."""
+    with reading() as session:
+        found = look_at_runs(
+            call_table,
+            _COLUMNS,
+            (call_table.c.state == "running", call_table.c.answering.is_(None), call_table.c.id > after),
+            task_id=REPLY_TASK_ID,
+            note_key=NOTE_KEY,
+            session=session,
+            noteworthy=noteworthy,
+            limit=_AT_ONCE,
+        )
+    return {call.id: (call, run) for call, run in found}
 
 
 def _limits(call: Any) -> dict[str, dt.datetime | None]:
@@ -120,7 +119,7 @@ def _says_more(call: Any, step: Wait) -> bool:
     return step.reason != call.reason or (step.maybe_sent_at is not None and call.maybe_sent_at is None)
 
 
-def _take(call: Any, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
+def _take(call: Any, run: SeenRun, step: Wait | Answered | TooLate | Owed, session: Session) -> bool:
     if isinstance(step, Answered):
         return note_answered(call, step, session)
     if isinstance(step, TooLate):
@@ -129,7 +128,7 @@ def _take(call: Any, step: Wait | Answered | TooLate | Owed, session: Session) -
             return settle(call, "too-late", session, reason=f"{step.reason}; {uncertain}")
         return settle(call, "too-late", session, reason=step.reason)
     if isinstance(step, Owed):
-        return _owe(call, step, session)
+        return _owe(call, run, step, session)
     values: dict[str, Any] = {"reason": step.reason}
     if step.maybe_sent_at is not None and call.maybe_sent_at is None:
         values |= {"maybe_sent_at": step.maybe_sent_at, "maybe_sent_by": REPLY}
@@ -155,15 +154,16 @@ def note_answered(call: Any, step: Answered, session: Session) -> bool:
     )
 
 
-def _owe(call: Any, step: Owed, session: Session) -> bool:
+def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
     try:
         answer = StoredAnswer.read(call.answer)
     except ValueError as error:
         return change(call, session, last_error=f"the on_failure values are not known: {error}")
     reason = step.reason
-    failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
-    if failed := [task_id for task_id in failed if task_id != REPLY_TASK_ID]:
-        reason = f"{reason}; failed tasks: {', '.join(failed)}"
+    if run.run_state is not None:
+        failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
+        if failed := [task_id for task_id in failed if task_id != REPLY_TASK_ID]:
+            reason = f"{reason}; failed tasks: {', '.join(failed)}"
     maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
     if maybe_sent_at is not None:
         reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"
