@@ -160,10 +160,9 @@ def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
     except ValueError as error:
         return change(call, session, last_error=f"the on_failure values are not known: {error}")
     reason = step.reason
-    if run.run_state is not None:
-        failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
-        if failed := [task_id for task_id in failed if task_id != REPLY_TASK_ID]:
-            reason = f"{reason}; failed tasks: {', '.join(failed)}"
+    failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
+    if failed and run.run_state is not None:
+        reason = f"{reason}; failed tasks: {', '.join(failed)}"
     maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
     if maybe_sent_at is not None:
         reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,7 +105,8 @@ def no_workers(airflow: LocalAirflow) -> Iterator[None]:
         ended.set()
         thread.join()
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def start_as_version_0_1(one: Any, portal: SandboxPortal) -> None:
