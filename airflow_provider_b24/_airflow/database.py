@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlalchemy import Delete, Update
-    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session
 
 _SQLITE_SECONDS = 60
@@ -64,13 +64,29 @@ def reading() -> Iterator[Session]:
     """Give a session that nothing else of this process shares; what it wrote is rolled back."""
     from sqlalchemy.orm import sessionmaker
 
-    with sessionmaker(bind=engine(), expire_on_commit=False)() as session:
-        if is_sqlite():
-            from sqlalchemy import text
-
-            # The driver's five seconds are less than Airflow's own writers may take on a busy machine.
-            session.execute(text(f"PRAGMA busy_timeout = {_SQLITE_SECONDS * 1000}"))
+    with (
+        engine().connect() as connection,
+        _patient(connection) if is_sqlite() else nullcontext(),
+        sessionmaker(bind=connection, expire_on_commit=False)() as session,
+    ):
         yield session
+
+
+@contextmanager
+def _patient(connection: Connection) -> Iterator[None]:
+    """Wait longer for SQLite than its driver's five seconds: Airflow's own writers may take more on a busy machine.
+
+    The connection goes back to the pool as it was. Airflow's API server writes its audit log in the event loop that
+    another of its writes needs to end: whoever waits longer there holds the database, and everybody, as long.
+    """
+    usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {_SQLITE_SECONDS * 1000}")
+    connection.rollback()  # only then is what a session commits committed
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def look_at_runs(
     :param note_key: the XCom in which it notes how that went.
     :param noteworthy: read only calls for which this holds, or whose run or task has ended, was deleted, or has left
         a note; ``None`` reads all.
-    :param limit: how many at the most, in the order of their ids.
+    :param limit: read so many at most, in the order of their ids.
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
     """
     from airflow.models.dag import DagModel

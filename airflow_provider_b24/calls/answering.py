@@ -34,7 +34,7 @@ from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
 from airflow_provider_b24.calls.rules import Answered, Owed, next_step
 from airflow_provider_b24.calls.table import OPEN_STATES, call_table
 from airflow_provider_b24.calls.watching import look_at, note_answered
-from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, EventTokenError
+from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, EventTokenError, ProcessLockedError
 from airflow_provider_b24.robots.answer_mark import AnswerMark
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ _LEASE = dt.timedelta(minutes=3)
 # A process that stays locked holds up the outcome of the others in its request for so long.
 _SECONDS_TO_SEND = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
+_LONGEST_LOCK = 10.0
+"""Seconds. A process is locked while one request works on it, a minute at most."""
 _GRACE = dt.timedelta(seconds=5)
 
 
@@ -231,8 +233,14 @@ class Sender:
         elif isinstance(outcome, EventTokenError):
             self._record_refusal(one, outcome, session)
         else:
-            ambiguous = isinstance(outcome, Bitrix24Error) and outcome.ambiguous
-            self._postpone(call, str(outcome), session, now, maybe_sent=ambiguous)
+            self._postpone(
+                call,
+                str(outcome),
+                session,
+                now,
+                maybe_sent=isinstance(outcome, Bitrix24Error) and outcome.ambiguous,
+                longest=_LONGEST_LOCK if isinstance(outcome, ProcessLockedError) else _LONGEST_PAUSE,
+            )
 
     def _record_refusal(self, one: Claimed, error: EventTokenError, session: Session) -> None:
         """Decide what it means that nobody waits: an earlier attempt has arrived, or it was too late."""
@@ -258,9 +266,18 @@ class Sender:
         )
 
     def _postpone(
-        self, call: Any, error: str, session: Session, now: dt.datetime, *, maybe_sent: bool = False
+        self,
+        call: Any,
+        error: str,
+        session: Session,
+        now: dt.datetime,
+        *,
+        maybe_sent: bool = False,
+        longest: float = _LONGEST_PAUSE,
     ) -> None:
-        pause = min(_FIRST_PAUSE * 2 ** min(call.attempts, 10), _LONGEST_PAUSE)
+        if call.process_ends_at is not None:  # some tries more before it stops waiting
+            longest = min(longest, max((call.process_ends_at - now).total_seconds() / 4, _FIRST_PAUSE))
+        pause = min(_FIRST_PAUSE * 2 ** min(call.attempts, 10), longest)
         values: dict[str, Any] = {
             "attempts": call.attempts + 1,
             "due_at": now + dt.timedelta(seconds=pause),
@@ -271,6 +288,8 @@ class Sender:
         if maybe_sent and call.maybe_sent_at is None:
             values |= {"maybe_sent_at": now, "maybe_sent_by": call.answering_by}
         change(call, session, **values)
+        if not maybe_sent and call.maybe_sent_at is None and call.answering == "failure-answered":
+            tell_run(call, session, AnswerMark())  # nothing was sent: after a clear, reply may answer
         metrics.count_repeated()
         log.warning("%s is not answered yet, trying again in %.0f s: %s", describe(call), pause, error)
 
@@ -315,10 +334,12 @@ def _send(conn_id: str, claimed: Sequence[Claimed]) -> list[Exception | None]:
 
 def _send_portion(conn_id: str, portion: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Exception | None]:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+    from airflow_provider_b24.rest import Patience
 
     ids = [call_id for call_id, _ in portion]
     try:
-        with Bitrix24Hook(conn_id) as hook:
+        # One that fails, or whose process is locked, must not hold up the others: it is due again by itself.
+        with Bitrix24Hook(conn_id, patience=Patience(attempts=1, lock_attempts=1)) as hook:
             replies = hook.get_conn().batch(
                 [("bizproc.event.send", params) for _, params in portion], deadline=_SECONDS_TO_SEND
             )

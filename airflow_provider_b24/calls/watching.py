@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Seen = list[tuple[Any, SeenRun]]
-"""Calls, each with its run."""
+Seen = dict[str, tuple[Any, SeenRun]]
+"""Calls by their ids, each with its run."""
 
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
@@ -52,18 +52,11 @@ class Watcher:
         now = now_utc()
         # Also where nothing is to be answered before the limit: then the row says that it is over.
         noteworthy = sa.or_(call_table.c.answer_by <= now, call_table.c.process_ends_at <= now)
-        seen: Seen = []
-        last = ""
-        with reading() as session:
-            while portion := _look(last, session, noteworthy):
-                seen += portion
-                last = portion[-1][0].id
-                if len(portion) < _AT_ONCE:
-                    break
+        seen = _all_noteworthy(noteworthy)
         if time.monotonic() - self._last_look_at_reasons > _SECONDS_BETWEEN_REASONS:
-            seen += self._some_others()
-        steps = {call.id: (call, run, next_step(run, **_limits(call), now=now)) for call, run in seen}
-        todo = [one for one in steps.values() if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
+            seen |= self._some_others()
+        steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen.values()]
+        todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
         return sum(self._take_all(todo[start : start + _AT_ONCE]) for start in range(0, len(todo), _AT_ONCE))
 
     @staticmethod
@@ -77,12 +70,11 @@ class Watcher:
 
     def _some_others(self) -> Seen:
         """Look at calls for which nothing has happened, in turns."""
-        with reading() as session:
-            others = _look(self._last_id, session)
+        others = _look(self._last_id)
         if len(others) < _AT_ONCE:
             self._last_id, self._last_look_at_reasons = "", time.monotonic()
         else:
-            self._last_id = others[-1][0].id
+            self._last_id = max(others)
         return others
 
 
@@ -103,17 +95,30 @@ def _is_watched() -> tuple[sa.ColumnElement[bool], ...]:
     return (call_table.c.state == "running", call_table.c.answering.is_(None))
 
 
-def _look(after_id: str, session: Session, noteworthy: sa.ColumnElement[bool] | None = None) -> Seen:
-    return look_at_runs(
-        call_table,
-        _COLUMNS,
-        (*_is_watched(), call_table.c.id > after_id),
-        task_id=REPLY_TASK_ID,
-        note_key=NOTE_KEY,
-        session=session,
-        noteworthy=noteworthy,
-        limit=_AT_ONCE,
-    )
+def _all_noteworthy(noteworthy: sa.ColumnElement[bool]) -> Seen:
+    """Look at all of them: those for which nothing can be done yet must not hide the others."""
+    seen: Seen = {}
+    while True:
+        more = _look(max(seen, default=""), noteworthy)
+        seen |= more
+        if len(more) < _AT_ONCE:
+            return seen
+
+
+def _look(after: str, noteworthy: sa.ColumnElement[bool] | None = None) -> Seen:
+    """Look at the next calls in the order of their ids."""
+    with reading() as session:
+        found = look_at_runs(
+            call_table,
+            _COLUMNS,
+            (*_is_watched(), call_table.c.id > after),
+            task_id=REPLY_TASK_ID,
+            note_key=NOTE_KEY,
+            session=session,
+            noteworthy=noteworthy,
+            limit=_AT_ONCE,
+        )
+    return {call.id: (call, run) for call, run in found}
 
 
 def _limits(call: Any) -> dict[str, dt.datetime | None]:
@@ -179,9 +184,9 @@ def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
     except ValueError as error:
         return change(call, session, last_error=f"the on_failure values are not known: {error}")
     reason = step.reason
-    if run.run_state == "failed":
-        failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
-        reason = "failed" + (f"; failed tasks: {', '.join(failed)}" if failed else "")
+    failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
+    if failed and run.run_state is not None:
+        reason = f"{reason}; failed tasks: {', '.join(failed)}"
     maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
     if maybe_sent_at is not None:
         reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"

@@ -12,7 +12,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Call, Reply
+    from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Call, Patience, Reply
     from airflow_provider_b24.rest.tokens import TokenStore
 
 
@@ -24,6 +24,7 @@ class Bitrix24Hook(BaseHook):
 
     :param bitrix24_conn_id: the Airflow connection, of type ``bitrix24``.
     :param timeout: seconds to wait for an answer, instead of the connection's.
+    :param patience: how often to try, and for how long; its ``timeout`` does not count.
     """
 
     conn_name_attr = "bitrix24_conn_id"
@@ -32,11 +33,17 @@ class Bitrix24Hook(BaseHook):
     hook_name = "Bitrix24"
 
     def __init__(
-        self, bitrix24_conn_id: str = DEFAULT_CONN_ID, *, timeout: float | None = None, **kwargs: Any
+        self,
+        bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        *,
+        timeout: float | None = None,
+        patience: Patience | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.timeout = timeout
+        self.patience = patience
         self._connection: PortalConnection | None = None
         self._client: Bitrix24Client | None = None
         self._async_client: AsyncBitrix24Client | None = None
@@ -233,12 +240,16 @@ class Bitrix24Hook(BaseHook):
         return Bitrix24Client(connection.credentials, token_store=store, **self._client_options(connection))
 
     def _client_options(self, connection: PortalConnection) -> dict[str, Any]:
+        from dataclasses import replace
+
         from airflow_provider_b24.hooks.metrics import AirflowMetrics
+        from airflow_provider_b24.rest import Patience
         from airflow_provider_b24.rest.credentials import portal_host
 
+        timeout = self.timeout or connection.timeout
         return {
             "tariff": connection.tariff,
-            "timeout": self.timeout or connection.timeout,
+            "patience": replace(self.patience or Patience(), timeout=timeout),
             "trusted_hosts": connection.trusted_hosts,
             "observer": AirflowMetrics(portal_host(connection.portal_url)),
         }

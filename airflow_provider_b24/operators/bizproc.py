@@ -193,6 +193,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
                 return self._delivered(context, began, values)
             notes.write("refused", began, values, str(error))
             if self.on_denied == "skip":
+                self.log.warning("Nobody waits for this answer any more. %s", error)
                 raise AirflowSkipException(f"Nobody waits for this answer any more. {error}")
             raise AirflowFailException(f"Nobody waits for this answer any more. {error}") from error
         if not (repeated or error.ambiguous):

@@ -137,12 +137,12 @@ class RobotReplyOperator(BizprocEventSendOperator):
         self.log.warning("Not answered yet, this task will be tried again. %s", error)
         raise error
 
-    @staticmethod
-    def _too_late(mark: AnswerMark) -> NoReturn:
+    def _too_late(self, mark: AnswerMark) -> NoReturn:
         if mark.answered_by == NOBODY:
             raise AirflowFailException("Too late, nothing was sent: nobody waits for the answer any more.")
         text = f"Nothing was sent: the process has been answered {mark}."
         if str(mark.answered_by).startswith("hand:"):
+            self.log.info(text)  # of a task that skips itself, Airflow does not log why
             raise AirflowSkipException(text)
         raise AirflowFailException(f"Too late. {text}")
 

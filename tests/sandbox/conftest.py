@@ -154,7 +154,7 @@ def impatient(monkeypatch):
         Bitrix24Hook,
         "_client_options",
         lambda hook, connection: (
-            usual(hook, connection) | {"patience": Patience(attempts=2, first_delay=0.01)}
+            usual(hook, connection) | {"patience": Patience(attempts=2, lock_attempts=2, first_delay=0.01)}
         ),
     )
 

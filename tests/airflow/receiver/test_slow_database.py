@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_provider_b24.receiver.database import DatabaseHangsError
 from starlette.testclient import TestClient
 
 from airflow_provider_b24.receiver import create_app
-from airflow_provider_b24.receiver.database import DatabaseHangsError
 from airflow_provider_b24.receiver.patience import Patience
 
 ROUTE = "/bitrix24_default/robots/score_lead"

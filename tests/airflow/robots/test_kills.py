@@ -1,25 +1,35 @@
-"""Exactly one answer although parts of Airflow are killed, most of them when the portal has just accepted it."""
+"""Exactly one answer although parts of Airflow are killed, most of them when the portal has just accepted it.
+
+A process goes on after its answer, so the portal says ``true`` to a second one and ignores it.
+"""
 
 import os
+import re
+import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_b24.sandbox import Delay, SandboxPortal
+from airflow_provider_b24.robots import Property
+from airflow_provider_b24.robots.definition import RobotDefinition
+from airflow_provider_b24.sandbox import AskPerson, CallRobot, Delay, SandboxPortal
 from airflow_provider_b24.testing.airflow_api import wait_until
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 from airflow_provider_b24.testing.sandbox_connection import oauth_connection
 
-SECONDS = 200
-DAG_FILE = Path(__file__).parents[1] / "dags" / "one_answer.py"
+SECONDS = 400
+"""More than the lease of an answer, which somebody else goes on with after it."""
+DAG_FILE = Path(__file__).parent / "dags" / "mortal_robots.py"
 OWN = "no verdict"
 """What the robots answer when there is no other answer."""
+IN_HAND = 30
+IDLE_WORKER = re.compile(r"airflow worker -- LocalExecutor: <idle>")
 
 # Airflow waits for minutes until it believes that a process is dead. These tests cannot.
 IMPATIENT = {
@@ -47,14 +57,22 @@ def mortal_airflow(
 ) -> Iterator[LocalAirflow]:
     """An Airflow of these tests' own: the other tests need theirs alive."""
     dags = tmp_path_factory.mktemp("mortal_dags")
-    (dags / DAG_FILE.name).write_bytes(DAG_FILE.read_bytes())
+    shutil.copy(DAG_FILE, dags)
     home = tmp_path_factory.mktemp("mortal_airflow")
     with LocalAirflow(dags, home=home, env=IMPATIENT, revive=False) as airflow:
         airflow.add_connection("bitrix24_default", oauth_connection(mortal_portal))
-        command = [sys.executable, "-m", "airflow_provider_b24.cli", "robots", "apply", "--yes"]
-        applied = subprocess.run(command, env=airflow.env, capture_output=True, text=True, check=False)
-        assert applied.returncode == 0, applied.stdout + applied.stderr
+        for code in ("mortal", "deferred"):
+            register(mortal_portal, code, f"{airflow.url}/bitrix24/bitrix24_default/robots/{code}")
+        register(mortal_portal, "before_the_upgrade", "http://127.0.0.1:9/nobody")
         yield airflow
+
+
+def register(portal: SandboxPortal, code: str, handler: str) -> None:
+    properties = {"seconds": Property.int("Seconds"), "fails": Property.bool("Fails")}
+    robot = RobotDefinition(
+        code, code, properties=properties, return_properties={"verdict": Property.string("Verdict")}
+    )
+    portal.robot_registry.add("robot", portal.application.client_id, robot.to_registration(handler))
 
 
 def kill(airflow: LocalAirflow, part: str) -> None:
@@ -66,106 +84,214 @@ def kill(airflow: LocalAirflow, part: str) -> None:
     assert wait_until(lambda: not set(processes) & set(airflow.processes()[part]), 20)
 
 
+@contextmanager
+def no_workers(airflow: LocalAirflow) -> Iterator[None]:
+    """Stop every worker that has nothing to do, as if all were away."""
+    ended, stopped = threading.Event(), set[int]()
+
+    def stop() -> None:
+        while not ended.wait(0.05):
+            for process in airflow._running_tree().processes():
+                if process.pid not in stopped and IDLE_WORKER.search(process.title):
+                    os.kill(process.pid, signal.SIGSTOP)
+                    stopped.add(process.pid)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        assert wait_until(lambda: bool(stopped), 20)
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def start_as_version_0_1(one: Any, portal: SandboxPortal) -> None:
+    """Start the run of a call as version 0.1 did: with the token in clear, and nothing in the table."""
+    [posted] = [call for call in portal.calls if call.fields["workflow_id"] == one.process.id]
+    names = ("event_token", "workflow_id", "code", "document_id", "document_type", "use_subscription")
+    conf = {name: posted.fields[name] for name in names}
+    properties = {"seconds": None, "fails": posted.fields["properties"]["fails"] == "Y"}
+    conf |= {"ts": int(posted.fields["ts"]), "timeout_duration": 0, "properties": properties, "unfit": {}}
+    one.airflow.trigger(one.dag_id, conf | properties, one.run_id)
+
+
 @pytest.fixture(scope="module")
 def killed(mortal_airflow: LocalAirflow, mortal_portal: SandboxPortal, robot_caller: Any) -> SimpleNamespace:
-    """One call for each part of Airflow that is killed in the middle of it; all runs have ended."""
+    """Calls for each part of Airflow that is killed in the middle of it; all are settled."""
     call_robot = robot_caller(mortal_airflow, mortal_portal)
 
     def accept_without_saying_so(one: Any) -> None:
         """Let the portal accept an answer, and not say so as long as the test takes."""
         for method in ("bizproc.event.send", "batch"):
             mortal_portal.faults.add(Delay(600, after_work=True), method=method)
-        one.wait_for_answer()
+        mortal_portal.wait_until(lambda: one.got is not None, SECONDS)
         mortal_portal.faults.clear()
 
-    timed_out = call_robot("one_answer_in_time", seconds=300)
-    kill(mortal_airflow, "dag-processor")  # where the failure callback would run
-    working = call_robot(seconds=300)
+    old = [call_robot("before_the_upgrade", posted=False, fails=fails) for fails in ("N", "Y")]
+    for one in old:
+        start_as_version_0_1(one, mortal_portal)
+
+    dispatched = call_robot("mortal", fails="Y")
+    accept_without_saying_so(dispatched)
+    steps = [CallRobot("mortal", {}, name="Robot"), AskPerson(1, "Is it true?")]
+    in_hand = [mortal_portal.start_process(steps) for _ in range(IN_HAND)]
+    mortal_portal.wait_until(
+        lambda: any(
+            call.status for call in mortal_portal.calls if call.fields["workflow_id"] == in_hand[0].id
+        )
+    )
+    kill(mortal_airflow, "api-server")
+    mortal_airflow.start_part("api-server")
+    assert wait_until(lambda: is_up(mortal_airflow), SECONDS)
+    mortal_airflow.request("PATCH", "dags/before_the_upgrade", {"is_paused": False})
+    accepted = [one for process in in_hand if (one := call_robot.accepted(process, "mortal")) is not None]
+
+    working = call_robot("mortal", seconds=300)
     working.kill_worker("work")
-    for one in (timed_out, working):  # or the troubles of the next ones would befall them
-        one.wait_for_answer()
-    replying = call_robot()
+    working.wait_for_row(settled)  # or the troubles of the next ones would befall it
+    replying = call_robot("mortal")
     accept_without_saying_so(replying)
     replying.kill_worker("reply")
-    failing = call_robot(fails="Y")
-    accept_without_saying_so(failing)
-    failing.kill_worker("reply_on_failure")
-    at_deadline = call_robot(seconds=300, timeout=40)
-    accept_without_saying_so(at_deadline)
+    deferred = call_robot("deferred")
+    accept_without_saying_so(deferred)
     kill(mortal_airflow, "triggerer")
-    unscheduled = call_robot(seconds=8)
+    kill(mortal_airflow, "dag-processor")
+    unparsed = call_robot("mortal")
+    unscheduled = call_robot("mortal", seconds=8)
     unscheduled.wait_for_task("work", "running")
     kill(mortal_airflow, "scheduler")
     for part in ("scheduler", "triggerer", "dag-processor"):
         mortal_airflow.start_part(part)
-    for one in (timed_out, working, replying, failing, unscheduled):
-        one.wait_for_run("success", "failed")
-    assert wait_until(lambda: at_deadline.note("deadline") == "delivered", SECONDS)
-    at_deadline.mark_run("failed")
-    at_deadline.wait_for_run("success", "failed")
+    for one in (replying, deferred, unparsed, unscheduled, *old, *accepted):
+        one.wait_for_row(settled)
+
+    waiting, failed_in_queue = call_robot("mortal", seconds=15), call_robot("mortal", seconds=15)
+    for one in (waiting, failed_in_queue):
+        one.wait_for_task("work", "running")
+    with no_workers(mortal_airflow):
+        limited = call_robot("mortal", timeout=60)
+        for one in (waiting, failed_in_queue):
+            one.wait_for_task("reply", "queued")
+        # As Airflow does with some executors when no worker comes for long.
+        failed_in_queue.mark_task("reply", "failed")
+        for one in (limited, failed_in_queue):
+            one.wait_for_row(settled)
+        assert waiting.got is None
+    assert wait_until(lambda: not call_robot.open_calls(), SECONDS), call_robot.open_calls()
     return SimpleNamespace(
-        at_deadline=at_deadline,
-        timed_out=timed_out,
+        dispatched=dispatched,
         working=working,
         replying=replying,
-        failing=failing,
+        deferred=deferred,
+        unparsed=unparsed,
         unscheduled=unscheduled,
+        old_good=old[0],
+        old_failing=old[1],
+        waiting=waiting,
+        failed_in_queue=failed_in_queue,
+        limited=limited,
+        accepted=accepted,
     )
 
 
-def test_a_worker_killed_at_work_leaves_the_failure_answer(killed: SimpleNamespace) -> None:
-    one = killed.working
-
-    assert one.answers == [{"verdict": OWN}]
-    assert one.refused == 0
-    assert one.note("reply_on_failure") == "delivered"
+def settled(row: dict[str, Any]) -> bool:
+    return row["state"] not in ("received", "running")
 
 
-def test_a_worker_killed_after_the_answer_was_accepted_changes_nothing(killed: SimpleNamespace) -> None:
-    one = killed.replying
+def is_up(airflow: LocalAirflow) -> bool:
+    import requests
 
-    assert one.answers == [{"verdict": "done"}]
-    assert one.refused == 1
-    assert one.states["reply"] == "success"
-    assert one.states["reply_on_failure"] == "skipped"
-    assert (one.note("reply"), one.attempts("reply")) == ("delivered", 2)
+    try:
+        return bool(airflow.request("GET", "version"))
+    except requests.RequestException:
+        return False
 
 
-def test_a_worker_killed_after_the_failure_answer_was_accepted_changes_nothing(
+@pytest.fixture(scope="module")
+def listed(
     killed: SimpleNamespace,
+    mortal_airflow: LocalAirflow,
+    list_all: Callable[..., dict[str, dict[str, Any]]],
+) -> dict[str, dict[str, Any]]:
+    """What ``airflow-b24 calls`` says of each run."""
+    return list_all(mortal_airflow)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "answered_by", "verdict"),
+    [
+        ("working", "failure-answered", "dispatcher", OWN),
+        ("unparsed", "answered", "reply", "done"),
+        ("unscheduled", "answered", "reply", "done"),
+        ("old_good", "answered", "reply", "done"),
+        ("old_failing", "failure-answered", "dispatcher", OWN),
+        ("waiting", "answered", "reply", "done"),
+        ("failed_in_queue", "failure-answered", "dispatcher", OWN),
+        ("limited", "failure-answered", "dispatcher", OWN),
+    ],
+)
+def test_a_killed_part_leaves_one_answer_that_is_on_record(
+    killed: SimpleNamespace,
+    listed: dict[str, dict[str, Any]],
+    name: str,
+    state: str,
+    answered_by: str,
+    verdict: str,
 ) -> None:
-    one = killed.failing
+    one, record = getattr(killed, name), listed[getattr(killed, name).run_id]
 
-    assert one.answers == [{"verdict": OWN}]
-    assert one.states["reply_on_failure"] == "success"
-    assert (one.note("reply_on_failure"), one.attempts("reply_on_failure")) == ("delivered", 2)
-
-
-def test_a_triggerer_killed_after_its_answer_was_accepted_changes_nothing(killed: SimpleNamespace) -> None:
-    one = killed.at_deadline
-
-    assert one.answers == [{"verdict": OWN}]
-    assert "No answer in time" not in one.log
-    assert one.attempts("deadline") == 2
-    assert one.note("reply_on_failure") is None
+    assert one.got == {"verdict": verdict}
+    assert one.unneeded == 0
+    assert (record["state"], record["answered_by"]) == (state, answered_by)
 
 
-def test_a_time_out_is_answered_without_a_dag_processor(killed: SimpleNamespace) -> None:
-    one = killed.timed_out
+@pytest.mark.parametrize(
+    ("name", "state", "answered_by", "verdict"),
+    [
+        ("replying", "answered", "reply", "done"),
+        ("deferred", "answered", "reply", "done"),
+        ("dispatched", "failure-answered", "dispatcher", OWN),
+    ],
+)
+def test_what_was_accepted_before_the_kill_is_sent_again_and_ignored(
+    killed: SimpleNamespace,
+    listed: dict[str, dict[str, Any]],
+    name: str,
+    state: str,
+    answered_by: str,
+    verdict: str,
+) -> None:
+    one, record = getattr(killed, name), listed[getattr(killed, name).run_id]
 
-    assert one.answers == [{"verdict": OWN}]
-    assert one.note("deadline") == "delivered"
+    assert one.got == {"verdict": verdict}
+    assert one.unneeded == 1
+    assert (record["state"], record["answered_by"]) == (state, answered_by)
 
 
-def test_a_scheduler_killed_in_the_middle_of_a_run_changes_nothing(killed: SimpleNamespace) -> None:
-    one = killed.unscheduled
+def test_an_api_server_that_is_killed_loses_no_call_that_it_has_accepted(
+    killed: SimpleNamespace, listed: dict[str, dict[str, Any]]
+) -> None:
+    assert killed.accepted
+    for one in killed.accepted:
+        record = listed[one.run_id]
+        assert (one.got, record["state"]) in (
+            ({"verdict": "done"}, "answered"),
+            ({"verdict": OWN}, "failure-answered"),
+        )
 
-    assert one.answers == [{"verdict": "done"}]
-    assert one.note("reply") == "delivered"
 
+def test_every_process_that_was_answered_is_on_record_with_what_it_got(
+    killed: SimpleNamespace, mortal_portal: SandboxPortal, listed: dict[str, dict[str, Any]]
+) -> None:
+    answered = {
+        process.id: process.answers for process in mortal_portal.processes.values() if process.answers
+    }
+    states = {"done": "answered", OWN: "failure-answered"}
 
-def test_nobody_is_answered_twice_when_all_parts_are_back(killed: SimpleNamespace) -> None:
-    calls = vars(killed).values()
-
-    assert [len(one.answers) for one in calls] == [1] * len(calls)
-    assert all(process.finished for process in killed.working.portal.processes.values())
+    assert {record["process"]: record["state"] for record in listed.values()} == {
+        process: states[answers["Robot"]["verdict"]] for process, answers in answered.items()
+    }
