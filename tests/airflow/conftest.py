@@ -281,8 +281,10 @@ def publish_dag(airflow_session: Any) -> Iterator[Callable[[Any], Any]]:
     from airflow.api.common.delete_dag import delete_dag
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.models.taskinstance import TaskInstance
     from airflow.serialization.definitions.dag import SerializedDAG
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from sqlalchemy import update
 
     if airflow_session.get(DagBundleModel, "tests") is None:
         airflow_session.add(DagBundleModel(name="tests"))
@@ -298,6 +300,8 @@ def publish_dag(airflow_session: Any) -> Iterator[Callable[[Any], Any]]:
 
     yield publish
     airflow_session.rollback()
+    airflow_session.execute(update(TaskInstance).values(state=None))  # what runs cannot be deleted
+    airflow_session.commit()
     for dag_id in published:
         delete_dag(dag_id, keep_records_in_log=False)
 
