@@ -31,10 +31,11 @@ from airflow_provider_b24.calls.changes import (
     tell_run,
 )
 from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
-from airflow_provider_b24.calls.rules import Answered, Owed, next_step
+from airflow_provider_b24.calls.rules import SECONDS_TO_SETTLE, Answered, Owed, next_step
 from airflow_provider_b24.calls.table import OPEN_STATES, call_table
-from airflow_provider_b24.calls.watching import look_at, note_answered
+from airflow_provider_b24.calls.watching import UNCERTAIN, look_at, note_answered
 from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, EventTokenError, ProcessLockedError
+from airflow_provider_b24.operators._answer_note import AnswerNote
 from airflow_provider_b24.robots.answer_mark import AnswerMark
 
 if TYPE_CHECKING:
@@ -171,34 +172,42 @@ class Sender:
                 raise AnswerRefusedError(f"There is no call {call_id}. List calls with: airflow-b24 calls")
             if call.state not in OPEN_STATES:
                 raise AnswerRefusedError(f"Nothing was sent: {_how_it_ended(call)}")
-            now = now_utc()
             run = look_at([call_id], session)[call_id]
-            step = next_step(run, answer_by=None, process_ends_at=None, now=now)
-            if isinstance(step, Answered):
-                note_answered(call, step, session)
-                refused: str | None = (
-                    "Nothing was sent: the process has been answered by its run's task reply."
-                )
+            if (note := AnswerNote.from_xcom(run.note)) is not None and note.outcome == "delivered":
+                note_answered(call, Answered(note), session)
+                claimed = None
             else:
-                refused = None
-                token = self._token_of(call)
-                values = {
-                    "answering": "answered-by-hand",
-                    "answering_by": f"hand:{user}"[:250],
-                    "answer": answer.encrypted(),
-                    "due_at": now,
-                    "attempts": 0,
-                }
-                if not self._lease(call, session, now, **values):
-                    raise AnswerRefusedError(
-                        "Nothing was sent: the dispatcher is answering this call in this moment. Look again in a "
-                        "minute."
-                    )
-                tell_run(call, session, AnswerMark(str(values["answering_by"]), now))
-                call = _with_values(call, values)
-        if refused is not None:
-            raise AnswerRefusedError(refused)
-        return Claimed(call, token, answer)
+                claimed = self._claim_for(call, note, user, answer, session)
+        if claimed is None:
+            raise AnswerRefusedError(
+                "Nothing was sent: the process has been answered by its run's task reply."
+            )
+        return claimed
+
+    def _claim_for(
+        self, call: Any, note: AnswerNote | None, user: str, answer: StoredAnswer, session: Session
+    ) -> Claimed:
+        token, now = self._token_of(call), now_utc()
+        by = f"hand:{user}"[:250]
+        values: dict[str, Any] = {
+            "answering": "answered-by-hand",
+            "answering_by": by,
+            "answer": answer.encrypted(),
+            "due_at": now,
+            "attempts": 0,
+        }
+        if note is not None and note.outcome == "sending":
+            if now - note.at < SECONDS_TO_SETTLE:
+                raise AnswerRefusedError(
+                    "Nothing was sent: the run's task reply is sending its answer in this moment. Look again in a minute."
+                )
+            values |= {"maybe_sent_at": note.at, "maybe_sent_by": REPLY, "reason": UNCERTAIN.format(note.at)}
+        if not self._lease(call, session, now, **values):
+            raise AnswerRefusedError(
+                "Nothing was sent: the dispatcher is answering this call in this moment. Look again in a minute."
+            )
+        tell_run(call, session, AnswerMark(by, now))
+        return Claimed(_with_values(call, values), token, answer)
 
     @staticmethod
     def _token_of(call: Any) -> str:

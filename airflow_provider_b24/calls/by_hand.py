@@ -42,7 +42,7 @@ def answer_by_hand(
 
 
 def retry_now(wanted: CallFilter, names: Sequence[str] = ()) -> int:
-    """Have the dispatcher try at once what waits for something to be mended.
+    """Have the dispatcher try at once what waits for somebody to fix something.
 
     :param wanted: which calls.
     :param names: only these, by id of the call or of its run.

@@ -31,7 +31,7 @@ Seen = dict[str, tuple[Any, SeenRun]]
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
 _COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
-_UNCERTAIN = (
+UNCERTAIN = (
     "reply had begun to send its answer at {:%Y-%m-%d %H:%M:%S} UTC and was lost: it may have come first"
 )
 
@@ -134,7 +134,7 @@ def _take(call: Any, run: SeenRun, step: Step, session: Session) -> bool:
         return note_answered(call, step, session)
     if isinstance(step, TooLate):
         if call.maybe_sent_at is not None:
-            uncertain = _UNCERTAIN.format(call.maybe_sent_at)
+            uncertain = UNCERTAIN.format(call.maybe_sent_at)
             return settle(call, "too-late", session, reason=f"{step.reason}; {uncertain}")
         return settle(call, "too-late", session, reason=step.reason)
     if isinstance(step, Owed):
@@ -189,5 +189,5 @@ def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
         reason = f"{reason}; failed tasks: {', '.join(failed)}"
     maybe_sent_at = call.maybe_sent_at or step.maybe_sent_at
     if maybe_sent_at is not None:
-        reason = f"{reason}; {_UNCERTAIN.format(maybe_sent_at)}"
+        reason = f"{reason}; {UNCERTAIN.format(maybe_sent_at)}"
     return owe(call, session, reason, answer, maybe_sent_at=maybe_sent_at)

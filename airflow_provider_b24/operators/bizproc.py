@@ -40,7 +40,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
     as delivered, with a warning.
 
     An event token that is no good, a process that has ended and values that cannot be sent fail the task at once;
-    everything else is left to the task's ``retries``.
+    so does every error that a repetition cannot help. The others are left to the task's ``retries``.
 
     :param event_token: the token that came with the call, sealed or plain. (templated)
     :param return_values: property name to value; as a mapping whose values may be templates and XComs, or as one

@@ -32,7 +32,7 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param halt: stop a batch at the first call that fails.
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: the result; a list of rows; or a list of results in the order of ``calls``.
-    :raises AirflowFailException: when an error cannot be mended by repeating, naming all calls that failed. A batch
+    :raises AirflowFailException: when an error cannot be overcome by repeating, naming all calls that failed. A batch
         of which some calls were done is not left to retries either: they would be done again.
     :raises Bitrix24Error: when nothing was done, and a retry may help.
 

@@ -64,7 +64,7 @@ def _obstacle(robot: DeclaredRobot, status: DagStatus, session: Session) -> str 
     if not status.is_known:
         return "Airflow has not parsed it yet: calls are held until then"
     if status.obstacle is not None:
-        return f"{status.obstacle}; calls are held until this is mended"
+        return f"{status.obstacle}; calls are held until this is fixed"
     from sqlalchemy.exc import SQLAlchemyError
 
     try:

@@ -132,8 +132,8 @@ def test_what_keeps_a_dag_from_running_is_said(declare, parse, change_dag, break
     told = [line for line in robots("plan")[1].splitlines() if line.startswith("DAG ")]
     assert told == [
         "DAG broken: the DAG's file cannot be imported: SyntaxError: '(' was never closed; "
-        "calls are held until this is mended.",
-        "DAG gone: the DAG is no longer in Airflow's DAG folder; calls are held until this is mended.",
+        "calls are held until this is fixed.",
+        "DAG gone: the DAG is no longer in Airflow's DAG folder; calls are held until this is fixed.",
         "DAG paused: paused: its calls start runs that wait until it is unpaused.",
     ]
 
