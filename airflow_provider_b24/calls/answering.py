@@ -199,7 +199,7 @@ class Sender:
         if note is not None and note.outcome == "sending":
             if now - note.at < SECONDS_TO_SETTLE:
                 raise AnswerRefusedError(
-                    "Nothing was sent: the run's task reply is sending its answer in this moment. Look again in a minute."
+                    "Nothing was sent: the run's task reply is sending its answer now. Look again in a minute."
                 )
             values |= {"maybe_sent_at": note.at, "maybe_sent_by": REPLY, "reason": UNCERTAIN.format(note.at)}
         if not self._lease(call, session, now, **values):
