@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow_provider_b24.sandbox_connection import webhook_connection
 
 from airflow_provider_b24._airflow.database import reading, writing
 from airflow_provider_b24.calls.answering import Sender
@@ -22,6 +21,7 @@ from airflow_provider_b24.calls.watching import Watcher
 from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
 from airflow_provider_b24.robots.definition import definition_of
 from airflow_provider_b24.sandbox import CallRobot, Process, SandboxPortal
+from airflow_provider_b24.testing.sandbox_connection import webhook_connection
 
 CONN_ID = "bitrix24_default"
 NOBODY = "http://127.0.0.1:9/"
