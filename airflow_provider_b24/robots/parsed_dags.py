@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.robots.dags_folder import DeclaredRobot
 
+_NOT_PARSED = "Airflow has not parsed it yet: calls are held until then"
 _PAUSED = "paused: its calls start runs that wait until it is unpaused"
 
 
@@ -62,18 +63,23 @@ def robot_dags(robots: Iterable[DeclaredRobot]) -> dict[str, RobotDag]:
 
 def _obstacle(robot: DeclaredRobot, status: DagStatus, session: Session) -> str | None:
     if not status.is_known:
-        return "Airflow has not parsed it yet: calls are held until then"
+        return _NOT_PARSED
     if status.obstacle is not None:
         return f"{status.obstacle}; calls are held until this is fixed"
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         parsed = parsed_dag(robot.dag_id, session)
-        definition = None if parsed is None else definition_of(parsed.dag)
+        if parsed is None:
+            return _NOT_PARSED
+        known = definition_of(parsed.dag)
     except SQLAlchemyError:
         raise
     except Exception as error:
         return f"what Airflow has stored of it cannot be read ({type(error).__name__}); calls are held"
-    if definition != robot.definition:
+    declared = robot.definition
+    if known is None or (known.bitrix24_conn_id, known.code) != (declared.bitrix24_conn_id, declared.code):
+        return "Airflow has not parsed its present version yet, and the earlier one is not this robot: calls are held"
+    if known != declared:
         return "Airflow has not parsed its present version yet: calls are checked against the earlier one"
     return None

@@ -14,13 +14,16 @@ from airflow_provider_b24 import cli
 ROBOT = """
 from airflow_provider_b24.robots import Property, robot_dag
 
-@robot_dag(code="{code}", name="A robot", bitrix24_conn_id="crm", properties={properties})
-def {code}():
+@robot_dag(code="{code}", dag_id="{dag_id}", name="A robot", bitrix24_conn_id="{conn_id}", properties={properties})
+def robot():
     pass
 
-{code}()
+robot()
 """
 NOT_PARSED = "Airflow has not parsed it yet: calls are held until then"
+ANOTHER = (
+    "Airflow has not parsed its present version yet, and the earlier one is not this robot: calls are held"
+)
 EARLIER = "Airflow has not parsed its present version yet: calls are checked against the earlier one"
 
 
@@ -35,8 +38,10 @@ def dags_folder(tmp_path):
 def declare(dags_folder):
     """Write the DAG file of a robot."""
 
-    def write(code: str, properties: str = "{}") -> None:
-        (dags_folder / f"{code}.py").write_text(ROBOT.format(code=code, properties=properties))
+    def write(code: str, properties: str = "{}", *, dag_id: str | None = None, conn_id: str = "crm") -> None:
+        dag_id = dag_id or code
+        text = ROBOT.format(code=code, dag_id=dag_id, conn_id=conn_id, properties=properties)
+        (dags_folder / f"{dag_id}.py").write_text(text)
 
     return write
 
@@ -145,6 +150,33 @@ def test_an_earlier_version_is_told_from_the_present_one(declare, parse, robots)
     assert f"DAG score: {EARLIER}." in robots("plan")[1]
     parse("score")
     assert "DAG score" not in robots("plan")[1]
+
+
+@pytest.mark.parametrize("earlier", [{"code": "old_code"}, {"code": "score", "conn_id": "another"}])
+def test_an_earlier_version_that_is_another_robot_holds_calls(declare, parse, robots, earlier):
+    declare(**earlier, dag_id="dag")
+    parse("dag")
+    declare("score", dag_id="dag")
+    assert f"DAG dag: {ANOTHER}." in robots("plan")[1]
+
+
+def test_an_earlier_version_that_is_no_robot_holds_calls(declare, dags_folder, parse, robots):
+    (dags_folder / "score.py").write_text(
+        "from airflow.sdk import dag\n\n@dag()\ndef score():\n    pass\n\nscore()\n"
+    )
+    parse("score")
+    declare("score")
+    assert f"DAG score: {ANOTHER}." in robots("plan")[1]
+
+
+def test_a_dag_whose_stored_form_is_missing_is_not_parsed(declare, parse, robots, airflow_session):
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    declare("score")
+    parse("score")
+    airflow_session.execute(delete(SerializedDagModel))
+    airflow_session.commit()
+    assert f"DAG score: {NOT_PARSED}." in robots("plan")[1]
 
 
 def test_apply_waits_until_airflow_takes_the_calls(declare, parse, robots, bitrix, capfd):
