@@ -72,7 +72,7 @@ def check_dispatcher(examination: Examination) -> Finding:
 
 
 def check_waiting_calls(examination: Examination) -> Finding:
-    """Check that no call waits for somebody to mend something."""
+    """Check that no call waits for somebody to fix something."""
     from airflow_provider_b24.calls.listing import list_waiting
 
     check, conn_id = "waiting calls", examination.connection.conn_id
@@ -80,7 +80,7 @@ def check_waiting_calls(examination: Examination) -> Finding:
         return _no_tables(check)
     calls = list_waiting(conn_id)
     if not calls:
-        return Finding(check, "ok", "No call waits for somebody to mend something.")
+        return Finding(check, "ok", "No call waits for somebody to fix something.")
     whys = (
         f"{call.dag_id}: {'; '.join(part for part in (call.reason, call.last_error) if part)}"
         for call in calls
@@ -89,7 +89,7 @@ def check_waiting_calls(examination: Examination) -> Finding:
         check,
         "failed",
         f"{_calls(len(calls))}, the first since {_time(calls[0].received_at)} UTC. {_most_common(whys)}",
-        f"`airflow-b24 calls --conn-id {conn_id} --since 4w` lists them. Mend what they wait for; then "
+        f"`airflow-b24 calls --conn-id {conn_id} --since 4w` lists them. Fix what they wait for; then "
         "`airflow-b24 calls retry` tries at once, and `airflow-b24 calls answer` answers by hand.",
     )
 

@@ -202,7 +202,7 @@ def check_robots(examination: Examination) -> Finding:
             plan = make_plan(hook, examination.folder)
     except (RegistryError, RobotDefinitionError, Bitrix24Error, OSError, ValueError) as error:
         return Finding(
-            "robots", "failed", f"The robots cannot be compared: {error}", "Mend this, then try again."
+            "robots", "failed", f"The robots cannot be compared: {error}", "Fix this, then try again."
         )
     if plan.broken:
         return Finding(
