@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 _READ_IN_THREAD = 64 * 1024
 """From so many bytes on, reading the form would hold up the other requests."""
+_NO_FORM = "The body cannot be read as a form."
+
+
+class _NoFormError(RefusedError):
+    """A body that cannot be read; the message quotes it, which is for the caller and not for the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class RobotCalls:
         except RefusedError as refusal:
             # Strangers can invent names without end.
             known = conn_id if self.portals.knows(conn_id) else ""
-            self.intake.refuse(known, refusal.error, refusal.message)
+            message = _NO_FORM if isinstance(refusal, _NoFormError) else refusal.message
+            self.intake.refuse(known, refusal.error, message)
             raise
 
     async def _take(self, conn_id: str, dag_id: str, body: bytes) -> Answer:
@@ -78,4 +84,4 @@ def _read_form(body: bytes) -> Mapping[str, Any]:
     try:
         return parse_form(body)
     except MalformedFormError as error:
-        raise RefusedError(400, "malformed", f"{error}.") from None
+        raise _NoFormError(400, "malformed", f"{error}.") from None

@@ -427,6 +427,22 @@ def call_fields(secrets_of_the_portal: Any) -> dict[str, str]:
 
 
 @pytest.fixture
+def on_record(metadata_database: Any) -> Callable[[], list[Any]]:
+    """Look at all calls that are on record, in the order in which they came."""
+
+    def look() -> list[Any]:
+        from sqlalchemy import select
+
+        from airflow_provider_b24._airflow.database import reading
+        from airflow_provider_b24.calls.table import call_table
+
+        with reading() as session:
+            return list(session.execute(select(call_table).order_by(call_table.c.received_at)))
+
+    return look
+
+
+@pytest.fixture
 def runs(metadata_database: Any) -> Callable[[], list[Any]]:
     """Look at all DAG runs there are, in the order of their creation."""
 

@@ -6,215 +6,147 @@ PostgreSQL is expected on this machine or where libpq's own variables (``PGHOST`
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from airflow.sdk import DAG, timezone
 from airflow.sdk.bases.operator import BaseOperator
-from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import event, select, text
 from starlette.testclient import TestClient
 
+from airflow_provider_b24.calls import intake
+from airflow_provider_b24.calls.new_call import NewCall
 from airflow_provider_b24.hooks.connection import PortalConnection
-from airflow_provider_b24.receiver import create_app, dag_runs
+from airflow_provider_b24.receiver import create_app
 from airflow_provider_b24.sensors.external_result import ExternalResultSensor
 from airflow_provider_b24.sensors.result_delivery import RESULT_KEY, Delivery, ExpectedResult
 from airflow_provider_b24.sensors.result_reference import ResultReference
 from airflow_provider_b24.triggers.external_result import ExternalResultTrigger
 
-HOST, PORT = os.environ.get("PGHOST", "127.0.0.1"), os.environ.get("PGPORT", "5432")
-USER = os.environ.get("PGUSER", "postgres")
 ROUTE = "/bitrix24_default/robots/score_lead"
 
 
-class OwnDatabase:
-    """A database of these tests' own on the server."""
-
-    def __init__(self) -> None:
-        self.name = f"airflow_b24_{uuid.uuid4().hex}"
-        self.url = f"postgresql+psycopg2://{USER}@{HOST}:{PORT}/{self.name}"
-
-    def say(self, statement: str) -> None:
-        """Do something to the database from outside of it."""
-        server = psycopg2.connect(host=HOST, port=PORT, user=USER, dbname="postgres", connect_timeout=5)
-        server.autocommit = True
-        try:
-            server.cursor().execute(statement.format(name=self.name))
-        finally:
-            server.close()
-
-    def end_connections(self) -> None:
-        """End them as a restart of the server does."""
-        self.say("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        self.say("ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        self.end_connections()
-        yield
-        self.say("ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
-    @contextmanager
-    def read_only(self) -> Iterator[None]:
-        """Let it be what a standby is until it has been promoted."""
-        self.say("ALTER DATABASE {name} SET default_transaction_read_only = on")
-        self.end_connections()
-        yield
-        self.say("ALTER DATABASE {name} RESET default_transaction_read_only")
-        self.end_connections()
-
-
-@pytest.fixture(scope="module")
-def metadata_database(
-    open_metadata_database: Callable[[str], AbstractContextManager[None]],
-) -> Iterator[OwnDatabase]:
-    """Point this process's Airflow at a fresh PostgreSQL database."""
-    own = OwnDatabase()
-    try:
-        own.say("CREATE DATABASE {name}")
-    except psycopg2.OperationalError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no PostgreSQL at {HOST}:{PORT} for user {USER}: {error}")
-    try:
-        with open_metadata_database(own.url):
-            yield own
-    finally:
-        own.say("DROP DATABASE {name} WITH (FORCE)")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "metadata_database" in metafunc.fixturenames:
+        metafunc.parametrize("metadata_database", ["postgresql"], indirect=True, scope="module")
 
 
 @pytest.fixture
-def database_away(metadata_database: OwnDatabase) -> Callable[[], AbstractContextManager[None]]:
-    return metadata_database.away
-
-
-@pytest.fixture
-def receivers(robot: Any, tmp_path: Path) -> list[TestClient]:
+def receivers(
+    portal_connection: Any, call_fields: dict[str, str], tmp_path: Path
+) -> Iterator[list[TestClient]]:
     """Several receivers with one spool, as several API servers have it, that know their portal."""
-    apps = [create_app(spool_folder=tmp_path / "spool", database_seconds=5) for _ in range(3)]
-    for app in apps:
-        app.state.replay.portals.learn()
-    return [TestClient(app) for app in apps]
+    portal_connection()
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(TestClient(create_app(spool_folder=tmp_path / "spool", database_seconds=1.0)))
+            for _ in range(3)
+        ]
+        for one in clients:
+            stranger = call_fields | {"auth[application_token]": "wrong"}
+            assert one.post(ROUTE, data=stranger).status_code == 403
+        yield clients
 
 
-def waiting(receiver: TestClient) -> int:
-    return receiver.get("/health").json()["spool"]["waiting"]
+def depth(receiver: TestClient) -> int:
+    return int(receiver.app.state.intake.spool.depth())
 
 
-def settle(receiver: TestClient) -> None:
+def settled(receiver: TestClient, on_record: Callable[[], list[Any]], count: int) -> Counter[str]:
+    """Wait until all calls are on record, and count their event tokens."""
     deadline = time.monotonic() + 30
-    while waiting(receiver) and time.monotonic() < deadline:
-        receiver.app.state.replay.turn()
+    while (depth(receiver) or len(on_record()) < count) and time.monotonic() < deadline:
+        receiver.app.state.intake.spool.drain(intake.put_on_record)
+    return Counter(NewCall.from_payload(row.payload).fields["event_token"] for row in on_record())
 
 
 class TestRobotCalls:
-    def test_a_call_starts_a_run(self, receiver, robot, call_fields, runs):
-        answer = receiver.post(ROUTE, data=call_fields | {"properties[model]": "tief \U0001f600 \u0416"})
-        [run] = runs()
-        assert (answer.status_code, answer.json()) == (202, {"run_id": run.run_id})
-        assert run.state == DagRunState.QUEUED
-        assert run.conf["properties"] == {"model": "tief \U0001f600 \u0416", "limit": 3}
-        assert {ti.task_id for ti in run.get_task_instances()} >= {"score", "reply"}
+    def test_a_call_is_on_record(self, receivers, call_fields, on_record):
+        fields = call_fields | {"properties[model]": "tief \U0001f600 \u0416"}
+        responses = [receivers[0].post(ROUTE, data=fields).status_code for _ in range(3)]
+        [row] = on_record()
+        assert responses == [202, 200, 200]
+        assert NewCall.from_payload(row.payload).fields["properties"]["model"] == "tief \U0001f600 \u0416"
 
-    def test_the_same_call_again_starts_nothing(self, receiver, robot, call_fields, runs):
-        assert [receiver.post(ROUTE, data=call_fields).status_code for _ in range(3)] == [202, 200, 200]
-        assert len(runs()) == 1
-
-    def test_a_value_that_no_number_of_the_database_holds_is_no_lost_call(
-        self, receiver, robot, call_fields, runs
-    ):
-        assert receiver.post(ROUTE, data=call_fields | {"properties[limit]": "9" * 300}).status_code == 202
-        [run] = runs()
-        assert run.conf["properties"]["limit"] == "9" * 300
-
-    def test_the_same_call_at_several_receivers_at_once_starts_one_run(self, receivers, call_fields, runs):
+    def test_the_same_call_at_several_receivers_at_once_is_one_row(self, receivers, call_fields, on_record):
         with ThreadPoolExecutor(12) as pool:
-            answers = list(
+            statuses = list(
                 pool.map(lambda n: receivers[n % 3].post(ROUTE, data=call_fields).status_code, range(24))
             )
-        assert Counter(answers) == {200: 23, 202: 1}
-        assert len(runs()) == 1
+        assert Counter(statuses) == {200: 23, 202: 1}
+        assert len(on_record()) == 1
 
-    def test_two_that_both_find_no_run_start_one(self, receivers, call_fields, runs, monkeypatch):
-        both, real = threading.Barrier(2, timeout=30), dag_runs._create
+    def test_two_that_both_find_nothing_make_one_row(self, receivers, call_fields, on_record, monkeypatch):
+        both, real, met = threading.Barrier(2, timeout=30), NewCall.to_payload, threading.local()
 
-        def create(*args: Any) -> None:
-            both.wait()
-            real(*args)
+        def to_payload(call: NewCall) -> str:
+            if not getattr(met, "once", False):
+                met.once = True
+                both.wait()
+            return real(call)
 
-        monkeypatch.setattr(dag_runs, "_create", create)
+        monkeypatch.setattr(NewCall, "to_payload", to_payload)
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(lambda one: one.post(ROUTE, data=call_fields).status_code, receivers[:2]))
-        assert sorted(answers) == [200, 202]
-        assert len(runs()) == 1
-
-    def test_different_calls_at_once_start_a_run_each(self, receivers, call_fields, runs):
-        with ThreadPoolExecutor(12) as pool:
-            answers = list(
-                pool.map(
-                    lambda n: (
-                        receivers[n % 3].post(ROUTE, data=call_fields | {"event_token": f"t{n}"}).status_code
-                    ),
-                    range(24),
-                )
+            statuses = list(
+                pool.map(lambda one: one.post(ROUTE, data=call_fields).status_code, receivers[:2])
             )
-        assert answers == [202] * 24
-        assert len(runs()) == 24
+        assert sorted(statuses) == [200, 202]
+        assert len(on_record()) == 1
+
+    def test_different_calls_at_once_are_a_row_each(self, receivers, call_fields, on_record):
+        def post(number: int) -> int:
+            fields = call_fields | {"event_token": f"t{number}"}
+            return int(receivers[number % 3].post(ROUTE, data=fields).status_code)
+
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(post, range(60))) == [202] * 60
+        assert len({row.id for row in on_record()}) == 60
 
 
 class TestDatabaseAway:
-    def test_calls_are_kept_and_done_in_their_order_when_it_is_back(
-        self, receivers, call_fields, runs, database_away
+    def test_calls_are_kept_and_on_record_when_it_is_back(
+        self, receivers, call_fields, on_record, database_away
     ):
         first, second, third = receivers
         with database_away():
-            answers = [
+            responses = [
                 one.post(ROUTE, data=call_fields | {"event_token": f"t{number}"})
                 for number, one in enumerate([first, second] * 5)
             ]
-            third.app.state.replay.turn()
-            assert waiting(third) == 10
-        assert {(answer.status_code, answer.json()["spooled"]) for answer in answers} == {(202, True)}
-        third.app.state.replay.turn()
-        assert [run.conf["event_token"] for run in runs()] == [f"t{number}" for number in range(10)]
-        assert waiting(first) == 0
+        assert {(response.status_code, response.json()["spooled"]) for response in responses} == {(202, True)}
+        assert depth(third) == 10
+        assert settled(third, on_record, 10) == Counter(f"t{number}" for number in range(10))
 
-    def test_calls_in_the_middle_of_it_are_all_done_once(
-        self, receivers, metadata_database, call_fields, runs
+    def test_calls_in_the_middle_of_it_are_all_on_record_once(
+        self, receivers, metadata_database, call_fields, on_record
     ):
         def post(number: int) -> int:
-            return (
-                receivers[number % 3]
-                .post(ROUTE, data=call_fields | {"event_token": f"t{number}"})
-                .status_code
-            )
+            fields = call_fields | {"event_token": f"t{number}"}
+            return int(receivers[number % 3].post(ROUTE, data=fields).status_code)
 
         with ThreadPoolExecutor(6) as pool:
-            answers = []
+            statuses = []
             for number in range(60):
-                answers.append(pool.submit(post, number))
+                statuses.append(pool.submit(post, number))
                 if number % 20 == 10:
-                    answers[-6].result()
+                    statuses[-6].result()
                     metadata_database.end_connections()
-            assert {answer.result() for answer in answers} == {202}
-        settle(receivers[0])
-        assert Counter(run.conf["event_token"] for run in runs()) == Counter(f"t{n}" for n in range(60))
+            assert {status.result() for status in statuses} == {202}
+        assert settled(receivers[0], on_record, 60) == Counter(f"t{number}" for number in range(60))
 
     @pytest.mark.parametrize("committed", [False, True])
-    def test_a_call_whose_commit_is_not_answered_is_done_once(
-        self, receivers, metadata_database, call_fields, runs, committed
+    def test_a_call_whose_commit_is_not_answered_is_on_record_once(
+        self, receivers, metadata_database, call_fields, on_record, committed
     ):
         from airflow import settings
 
@@ -222,53 +154,44 @@ class TestDatabaseAway:
 
         def break_off(connection: Any) -> None:
             own = connection.connection.dbapi_connection
-            if own.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INTRANS and not broken:
-                cursor = own.cursor()
-                cursor.execute("SELECT count(*) FROM dag_run")
-                if cursor.fetchone() == (1,):
-                    broken.append(committed)
-                    if committed:
-                        own.commit()
-                        cursor.execute("SELECT 1")
-                    metadata_database.end_connections()
+            cursor = own.cursor()
+            cursor.execute("SELECT count(*) FROM bitrix24_call")
+            if cursor.fetchone() == (1,) and not broken:
+                broken.append(committed)
+                if committed:
+                    own.commit()
+                    cursor.execute("SELECT 1")
+                metadata_database.end_connections()
 
         event.listen(settings.engine, "commit", break_off)
         try:
-            answer = receivers[0].post(ROUTE, data=call_fields)
+            response = receivers[0].post(ROUTE, data=call_fields)
         finally:
             event.remove(settings.engine, "commit", break_off)
         assert broken == [committed]
-        assert (answer.status_code, answer.json()["spooled"]) == (202, True)
-        assert len(runs()) == int(committed)
-        settle(receivers[0])
-        assert [run.run_id for run in runs()] == [answer.json()["run_id"]]
+        assert (response.status_code, response.json()["spooled"]) == (202, True)
+        assert len(on_record()) == int(committed)
+        assert settled(receivers[0], on_record, 1) == Counter([call_fields["event_token"]])
 
     def test_a_database_that_takes_nothing_in_loses_no_call(
-        self, receivers, metadata_database, call_fields, runs
+        self, receivers, metadata_database, call_fields, on_record
     ):
         with metadata_database.read_only():
             assert receivers[0].post(ROUTE, data=call_fields).json()["spooled"]
-            receivers[0].app.state.replay.turn()
-        assert (runs(), waiting(receivers[0])) == ([], 1)
-        settle(receivers[0])
-        assert len(runs()) == 1
+        assert (on_record(), depth(receivers[0])) == ([], 1)
+        assert settled(receivers[0], on_record, 1) == Counter([call_fields["event_token"]])
 
-    def test_a_table_that_is_locked_loses_no_call(self, robot, tmp_path, airflow_session, call_fields, runs):
-        app = create_app(spool_folder=tmp_path / "spool", database_seconds=0.5)
-        app.state.replay.portals.learn()
-        with TestClient(app) as receiver:
-            airflow_session.execute(text("LOCK TABLE dag_run IN ACCESS EXCLUSIVE MODE"))
-            with ThreadPoolExecutor(20) as pool:
-                answers = list(
-                    pool.map(
-                        lambda n: receiver.post(ROUTE, data=call_fields | {"event_token": f"t{n}"}).json(),
-                        range(20),
-                    )
-                )
-            airflow_session.rollback()
-            assert all(answer["spooled"] for answer in answers)
-            settle(receiver)
-        assert Counter(run.conf["event_token"] for run in runs()) == Counter(f"t{n}" for n in range(20))
+    def test_a_table_that_is_locked_loses_no_call(self, receivers, airflow_session, call_fields, on_record):
+        airflow_session.execute(text("LOCK TABLE bitrix24_call IN ACCESS EXCLUSIVE MODE"))
+
+        def post(number: int) -> Any:
+            return receivers[0].post(ROUTE, data=call_fields | {"event_token": f"t{number}"}).json()
+
+        with ThreadPoolExecutor(20) as pool:
+            responses = list(pool.map(post, range(20)))
+        airflow_session.rollback()
+        assert all(response["spooled"] for response in responses)
+        assert settled(receivers[0], on_record, 20) == Counter(f"t{number}" for number in range(20))
 
 
 class TestResults:

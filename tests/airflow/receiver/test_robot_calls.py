@@ -1,114 +1,156 @@
-"""Robot calls: verified, deduplicated, committed, then answered."""
+"""Robot calls: verified, and put on record before they are answered."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from urllib.parse import urlencode
 
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk.bases.operator import BaseOperator
-from airflow.utils.state import DagRunState
-from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from starlette.testclient import TestClient
+
+from airflow_provider_b24.calls import intake
+from airflow_provider_b24.calls.listing import list_refusals
+from airflow_provider_b24.calls.new_call import NewCall
+from airflow_provider_b24.receiver import create_app, portals
 
 ROUTE = "/bitrix24_default/robots/score_lead"
 
 
+def refusals(receiver):
+    """How often was refused what: connection, reason, number."""
+    receiver.app.state.intake.note_refusals()
+    return {(one.conn_id, one.error): one.number for one in list_refusals()}
+
+
+@pytest.fixture(autouse=True)
+def connected(portal_connection):
+    """Every test begins with a connection; none needs a DAG."""
+    return portal_connection()
+
+
 class TestAccepted:
-    def test_a_call_starts_a_run_named_after_its_event_token(
-        self, receiver, robot, call_fields, runs, secrets_of_the_portal
+    def test_a_call_is_on_record_under_the_name_of_its_event_token(
+        self, receiver, call_fields, on_record, secrets_of_the_portal
     ):
-        answer = receiver.post(ROUTE, data=call_fields)
-        run_id = f"bitrix24__{hashlib.sha256(secrets_of_the_portal.event_token.encode()).hexdigest()[:32]}"
-        assert (answer.status_code, answer.json()) == (202, {"run_id": run_id})
-        [run] = runs()
-        assert (run.dag_id, run.run_id, run.state) == ("score_lead", run_id, DagRunState.QUEUED)
-        assert {ti.task_id for ti in run.get_task_instances()} >= {"score", "reply"}
+        response = receiver.post(ROUTE, data=call_fields)
+        name = hashlib.sha256(secrets_of_the_portal.event_token.encode()).hexdigest()[:32]
+        assert (response.status_code, response.json()) == (
+            202,
+            {"call": name, "run_id": f"bitrix24__{name}"},
+        )
+        [row] = on_record()
+        assert (row.id, row.conn_id, row.dag_id, row.code, row.process, row.document, row.state) == (
+            name,
+            "bitrix24_default",
+            "score_lead",
+            "score_lead",
+            call_fields["workflow_id"],
+            "crm/CCrmDocumentLead/LEAD_77",
+            "received",
+        )
 
-    def test_its_conf_holds_the_call_and_no_credential(
-        self, receiver, robot, call_fields, runs, secrets_of_the_portal
+    def test_what_it_said_is_kept_encrypted_and_without_credentials(
+        self, receiver, call_fields, on_record, secrets_of_the_portal
     ):
-        receiver.post(ROUTE, data=call_fields)
-        [run] = runs()
-        assert run.conf["document_id"] == ["crm", "CCrmDocumentLead", "LEAD_77"]
-        assert run.conf["event_token"] == secrets_of_the_portal.event_token
-        assert run.conf["properties"] == {"model": "deep", "limit": 3}
-        assert (run.conf["model"], run.conf["limit"]) == ("deep", 3)
-        for secret in ("the-access-token", "the-refresh-token", secrets_of_the_portal.application_token):
-            assert secret not in repr(run.conf)
+        receiver.post(ROUTE, data=call_fields | {"properties[model]": "tief \U0001f600 \u0416"})
+        [row] = on_record()
+        for secret in vars(secrets_of_the_portal).values():
+            assert secret not in repr(row)
+        kept = NewCall.from_payload(row.payload).fields
+        assert kept["properties"] == {"model": "tief \U0001f600 \u0416", "limit": "3"}
+        assert kept["auth"] == {"member_id": call_fields["auth[member_id]"], "user_id": "1"}
 
-    def test_a_value_that_does_not_fit_is_no_lost_call(self, receiver, robot, call_fields, runs):
-        assert receiver.post(ROUTE, data=call_fields | {"properties[model]": "huge"}).status_code == 202
-        assert len(runs()) == 1
+    @pytest.mark.parametrize("dag_id", ["unknown", "caf\u00e9", "a.b-c_d", "%20", "x" * 250])
+    def test_a_call_for_a_dag_that_nobody_knows(self, receiver, call_fields, on_record, dag_id):
+        assert receiver.post(f"/bitrix24_default/robots/{dag_id}", data=call_fields).status_code == 202
+        assert len(on_record()) == 1
 
-    def test_a_call_to_a_paused_dag_waits(self, receiver, robot, call_fields, runs, airflow_session):
-        from airflow.models.dag import DagModel
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"code": "another"},
+            {"properties[limit]": "9" * 300},
+            {"properties[model]": "huge"},
+        ],
+    )
+    def test_a_call_that_may_not_fit_its_robot(self, receiver, call_fields, change, on_record):
+        assert receiver.post(ROUTE, data=call_fields | change).status_code == 202
+        assert len(on_record()) == 1
 
-        airflow_session.get(DagModel, "score_lead").is_paused = True
-        airflow_session.commit()
+    def test_no_dag_is_looked_up(self, receiver, call_fields, monkeypatch):
+        def fails(*_args, **_kwargs):
+            raise AssertionError
+
+        monkeypatch.setattr("airflow_provider_b24.calls.robots_at_hand.dag_statuses", fails)
+        monkeypatch.setattr("airflow_provider_b24.calls.robots_at_hand.parsed_dag", fails)
         assert receiver.post(ROUTE, data=call_fields).status_code == 202
-        assert [run.state for run in runs()] == [DagRunState.QUEUED]
-
-    def test_a_newer_version_of_the_dag_is_used_after_it_was_published(
-        self, receiver, robot, call_fields, runs, publish_dag, make_robot
-    ):
-        receiver.post(ROUTE, data=call_fields)
-        publish_dag(make_robot(code="renamed"))
-        assert receiver.post(ROUTE, data=call_fields | {"event_token": "2"}).status_code == 404
-        answer = receiver.post(ROUTE, data=call_fields | {"event_token": "2", "code": "renamed"})
-        assert answer.status_code == 202
-        first, second = sorted(runs(), key=lambda run: run.id)
-        assert first.created_dag_version_id != second.created_dag_version_id
 
 
-class TestDuplicates:
-    def test_the_same_call_again_starts_nothing(self, receiver, robot, call_fields, runs):
+class TestOnce:
+    def test_the_same_call_again_is_known(self, receiver, call_fields, on_record):
         first = receiver.post(ROUTE, data=call_fields)
         again = receiver.post(ROUTE, data=call_fields | {"properties[model]": "fast"})
         assert (again.status_code, again.json()) == (200, first.json() | {"duplicate": True})
-        [run] = runs()
-        assert run.conf["model"] == "deep"
+        [row] = on_record()
+        assert NewCall.from_payload(row.payload).fields["properties"]["model"] == "deep"
 
-    def test_the_same_call_many_times_at_once_starts_one_run(self, receiver, robot, call_fields, runs):
-        with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: receiver.post(ROUTE, data=call_fields).status_code, range(24)))
-        assert sorted(answers) == [200] * 23 + [202]
-        assert len(runs()) == 1
+    def test_after_it_was_settled_too(self, receiver, call_fields, on_record, airflow_session):
+        from airflow_provider_b24.calls.table import call_table
 
-    def test_different_calls_at_once_start_a_run_each(self, receiver, robot, call_fields, runs):
-        with ThreadPoolExecutor(12) as pool:
-            answers = list(
-                pool.map(
-                    lambda n: receiver.post(ROUTE, data=call_fields | {"event_token": f"t{n}"}).status_code,
-                    range(24),
-                )
+        receiver.post(ROUTE, data=call_fields)
+        airflow_session.execute(call_table.update().values(state="answered", payload=None))
+        airflow_session.commit()
+        assert receiver.post(ROUTE, data=call_fields).status_code == 200
+        assert [row.state for row in on_record()] == ["answered"]
+
+    def test_the_same_call_many_times_at_once_at_several_receivers_is_one_row(
+        self, call_fields, on_record, tmp_path
+    ):
+        with ExitStack() as stack:
+            apps = [create_app(spool_folder=tmp_path / "spool") for _ in range(3)]
+            receivers = [stack.enter_context(TestClient(app)) for app in apps]
+            pool = stack.enter_context(ThreadPoolExecutor(12))
+            responses = list(
+                pool.map(lambda n: receivers[n % 3].post(ROUTE, data=call_fields).status_code, range(24))
             )
-        assert answers == [202] * 24
-        assert len(runs()) == 24
+        assert Counter(responses) == {200: 23, 202: 1}
+        assert len(on_record()) == 1
+
+    def test_different_calls_at_once_are_a_row_each(self, receiver, call_fields, on_record):
+        def post(number):
+            return receiver.post(ROUTE, data=call_fields | {"event_token": f"t{number}"}).status_code
+
+        with receiver, ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(post, range(40))) == [202] * 40
+        assert len({row.id for row in on_record()}) == 40
 
 
 class TestRefused:
     @pytest.mark.parametrize("name", ["auth[application_token]", "auth[member_id]"])
     @pytest.mark.parametrize("value", ["", "wrong", "\u00fcnic\u00f6de", None])
-    def test_a_call_that_is_not_from_the_portal(self, receiver, robot, call_fields, runs, name, value):
+    def test_a_call_that_is_not_from_the_portal(self, receiver, call_fields, on_record, name, value):
         fields = {key: text for key, text in call_fields.items() if key != name}
         if value is not None:
             fields[name] = value
-        answer = receiver.post(ROUTE, data=fields)
-        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
-        assert runs() == []
+        response = receiver.post(ROUTE, data=fields)
+        assert (response.status_code, response.json()["error"]) == (403, "forbidden")
+        assert (on_record(), refusals(receiver)) == ([], {("bitrix24_default", "forbidden"): 1})
 
     @pytest.mark.parametrize(
         "auth", [{}, {"auth": "text"}, {"auth[]": "list"}, {"auth[application_token][]": "x"}]
     )
-    def test_a_call_without_proper_auth(self, receiver, robot, call_fields, runs, auth):
+    def test_a_call_without_proper_auth(self, receiver, call_fields, on_record, auth):
         fields = {key: text for key, text in call_fields.items() if not key.startswith("auth")}
         assert receiver.post(ROUTE, data=fields | auth).status_code == 403
-        assert runs() == []
+        assert on_record() == []
 
-    def test_nothing_about_dags_is_told_to_strangers(self, receiver, robot, call_fields, runs):
+    def test_nothing_about_dags_is_told_to_strangers(self, receiver, publish_dag, make_robot, call_fields):
+        publish_dag(make_robot())
         stranger = call_fields | {"auth[application_token]": "wrong"}
         known = receiver.post(ROUTE, data=stranger)
         unknown = receiver.post("/bitrix24_default/robots/no_such_dag", data=stranger)
@@ -117,95 +159,51 @@ class TestRefused:
         assert known.content == unknown.content == broken.content
 
     def test_every_call_while_the_connection_has_no_application_token(
-        self, receiver, publish_dag, portal_connection, call_fields, runs, caplog, make_robot
+        self, receiver, portal_connection, call_fields, on_record, caplog
     ):
-        portal_connection(application_token=None)
-        publish_dag(make_robot())
+        portal_connection("tokenless", application_token=None)
         for token in ("", "None", "anything"):
-            assert (
-                receiver.post(ROUTE, data=call_fields | {"auth[application_token]": token}).status_code == 403
-            )
-        assert runs() == []
+            fields = call_fields | {"auth[application_token]": token}
+            assert receiver.post("/tokenless/robots/d", data=fields).status_code == 403
+        assert on_record() == []
         assert "Set application_token" in caplog.text
 
-    def test_without_a_configured_member_id_the_token_decides(
-        self, receiver, publish_dag, portal_connection, call_fields, make_robot
-    ):
-        portal_connection(member_id=None)
-        publish_dag(make_robot())
-        assert (
-            receiver.post(ROUTE, data=call_fields | {"auth[application_token]": "wrong"}).status_code == 403
-        )
-        assert receiver.post(ROUTE, data=call_fields | {"auth[member_id]": "whoever"}).status_code == 202
+    def test_without_a_configured_member_id_the_token_decides(self, receiver, portal_connection, call_fields):
+        portal_connection("anybodys", member_id=None)
+        wrong = call_fields | {"auth[application_token]": "wrong"}
+        right = call_fields | {"auth[member_id]": "whoever"}
+        assert receiver.post("/anybodys/robots/d", data=wrong).status_code == 403
+        assert receiver.post("/anybodys/robots/d", data=right).status_code == 202
 
-    def test_an_unknown_connection(self, receiver, robot, call_fields, runs):
-        answer = receiver.post("/no_such_connection/robots/score_lead", data=call_fields)
-        assert (answer.status_code, answer.json()["error"]) == (404, "unknown_connection")
-        assert runs() == []
+    @pytest.mark.parametrize("conn_id", ["no_such_connection", "..%2F..%2Fetc", "%00", "x" * 300])
+    def test_an_unknown_connection(self, receiver, call_fields, on_record, conn_id):
+        response = receiver.post(f"/{conn_id}/robots/score_lead", data=call_fields)
+        assert response.status_code == 404
+        assert on_record() == []
+        assert {conn for conn, _ in refusals(receiver)} <= {""}
 
     def test_a_connection_without_credentials(
-        self, receiver, publish_dag, portal_connection, call_fields, runs, caplog, make_robot
+        self, receiver, portal_connection, call_fields, on_record, caplog
     ):
-        portal_connection(password=None)
-        publish_dag(make_robot())
-        answer = receiver.post(ROUTE, data=call_fields)
-        assert (answer.status_code, answer.json()["error"]) == (404, "unknown_connection")
+        portal_connection("bare", password=None)
+        response = receiver.post("/bare/robots/score_lead", data=call_fields)
+        assert (response.status_code, response.json()["error"]) == (404, "unknown_connection")
         assert "no credentials" in caplog.text
-        assert runs() == []
-
-    def test_an_unknown_dag(self, receiver, robot, call_fields):
-        answer = receiver.post("/bitrix24_default/robots/no_such_dag", data=call_fields)
-        assert (answer.status_code, answer.json()["error"]) == (404, "unknown_robot")
-
-    def test_a_dag_that_is_no_robot(self, receiver, robot, publish_dag, call_fields, runs):
-        with DAG("plain", schedule=None) as dag:
-            BaseOperator(task_id="reply")
-        publish_dag(dag)
-        assert receiver.post("/bitrix24_default/robots/plain", data=call_fields).status_code == 404
-        assert runs() == []
-
-    def test_a_dag_that_is_no_longer_in_the_dag_folder(
-        self, receiver, robot, call_fields, runs, airflow_session
-    ):
-        from airflow.models.dag import DagModel
-
-        airflow_session.get(DagModel, "score_lead").is_stale = True
-        airflow_session.commit()
-        assert receiver.post(ROUTE, data=call_fields).status_code == 404
-        assert runs() == []
-
-    def test_a_dag_that_allows_no_manual_runs(
-        self, receiver, robot, call_fields, runs, airflow_session, caplog
-    ):
-        from airflow.models.dag import DagModel
-
-        airflow_session.get(DagModel, "score_lead").allowed_run_types = ["asset_triggered"]
-        airflow_session.commit()
-        assert receiver.post(ROUTE, data=call_fields).status_code == 404
-        assert "allowed_run_types" in caplog.text
-        assert runs() == []
-
-    def test_a_robot_of_another_connection(
-        self, receiver, robot, portal_connection, call_fields, runs, publish_dag, make_robot
-    ):
-        portal_connection("other_portal")
-        publish_dag(make_robot("others_robot", conn_id="other_portal"))
-        assert receiver.post("/other_portal/robots/score_lead", data=call_fields).status_code == 404
-        assert receiver.post("/bitrix24_default/robots/others_robot", data=call_fields).status_code == 404
-        assert runs() == []
-        assert receiver.post("/other_portal/robots/others_robot", data=call_fields).status_code == 202
-
-    def test_a_call_of_another_robot(self, receiver, robot, call_fields, runs):
-        assert receiver.post(ROUTE, data=call_fields | {"code": "other_robot"}).status_code == 404
-        assert runs() == []
+        assert on_record() == []
 
     @pytest.mark.parametrize("name", ["event_token", "workflow_id", "code", "document_id[2]"])
-    def test_a_call_with_a_missing_field(self, receiver, robot, call_fields, runs, name):
+    def test_a_call_with_a_missing_field(self, receiver, call_fields, on_record, name):
         del call_fields[name]
-        answer = receiver.post(ROUTE, data=call_fields)
-        assert (answer.status_code, answer.json()["error"]) == (400, "malformed")
-        assert name.partition("[")[0] in answer.json()["message"]
-        assert runs() == []
+        response = receiver.post(ROUTE, data=call_fields)
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
+        assert name.partition("[")[0] in response.json()["message"]
+        assert (on_record(), refusals(receiver)) == ([], {("bitrix24_default", "malformed"): 1})
+
+    @pytest.mark.parametrize("dag_id", ["x" * 251, "a%00b"])
+    def test_a_name_that_no_dag_can_have(self, receiver, call_fields, on_record, dag_id):
+        response = receiver.post(f"/bitrix24_default/robots/{dag_id}", data=call_fields)
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
+        assert on_record() == []
 
     @pytest.mark.parametrize(
         "body",
@@ -218,51 +216,123 @@ class TestRefused:
             b"code=1&code=2",
         ],
     )
-    def test_a_malformed_form(self, receiver, robot, runs, body):
-        answer = receiver.post(ROUTE, content=body)
-        assert (answer.status_code, answer.json()["error"]) == (400, "malformed")
-        assert runs() == []
+    def test_a_malformed_form(self, receiver, on_record, body):
+        response = receiver.post(ROUTE, content=body)
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
+        assert on_record() == []
 
-    def test_a_body_that_is_too_long(self, receiver, robot, call_fields, runs):
+    def test_a_body_that_is_too_long(self, receiver, call_fields, on_record):
         body = urlencode(call_fields | {"properties[x]": "x" * 1024 * 1024}).encode()
         assert receiver.post(ROUTE, content=body).status_code == 413
         assert receiver.post(ROUTE, content=iter([body[:500_000], body[500_000:]])).status_code == 413
-        assert runs() == []
+        assert on_record() == []
 
     def test_other_methods_and_routes(self, receiver):
         assert receiver.get(ROUTE).status_code == 405
         assert receiver.post("/").status_code == 404
-        for path in ("/docs", "/redoc", "/openapi.json"):
-            assert receiver.get(path).status_code == 404
 
 
-def test_a_call_that_fails_unforeseen_is_kept_without_details_and_done_later(
-    receiver, robot, call_fields, runs, caplog, monkeypatch, secrets_of_the_portal
+class TestRefusalsOnRecord:
+    def test_they_are_counted_by_reason_without_content(self, receiver, call_fields, airflow_session):
+        from sqlalchemy import select
+
+        from airflow_provider_b24.calls.table import refusal_table
+
+        stranger = call_fields | {"auth[application_token]": "s3cr3t-guess", "properties[model]": "s3cr3t"}
+        for _ in range(3):
+            receiver.post(ROUTE, data=stranger)
+        receiver.post(ROUTE, data=call_fields | {"ts": "s3cr3t"})
+        receiver.post(ROUTE, content=b"s3cr3t[=1")
+        assert refusals(receiver) == {
+            ("bitrix24_default", "forbidden"): 3,
+            ("bitrix24_default", "malformed"): 2,
+        }
+        receiver.post(ROUTE, data=stranger)
+        assert refusals(receiver)["bitrix24_default", "forbidden"] == 4
+        assert "s3cr3t" not in repr(airflow_session.execute(select(refusal_table)).all())
+
+    def test_strangers_cannot_fill_the_table_with_names(self, receiver, call_fields):
+        for number in range(20):
+            receiver.post(f"/invented_{number}/robots/d", data=call_fields)
+            receiver.post(f"/invented_{number}/robots/d", content=b"a[=1")
+        receiver.post(f"/{'x' * 300}/robots/d", content=b"a[=1")
+        receiver.post("/%00/robots/d", content=b"a[=1")
+        assert refusals(receiver) == {("", "unknown_connection"): 20, ("", "malformed"): 22}
+
+    def test_what_cannot_be_noted_now_is_noted_later(self, receiver, call_fields, database_away):
+        receiver.post(ROUTE, data=call_fields | {"auth[application_token]": "wrong"})
+        with database_away():
+            with pytest.raises(OperationalError):
+                receiver.app.state.intake.note_refusals()
+            receiver.post(ROUTE, data=call_fields | {"auth[application_token]": "wrong"})
+        assert refusals(receiver) == {("bitrix24_default", "forbidden"): 2}
+
+
+class TestConnectionsAreKept:
+    @pytest.fixture
+    def looked_up(self, monkeypatch):
+        """Which connections were looked up."""
+        asked = []
+        real = portals.find_portal
+
+        def find(conn_id):
+            asked.append(conn_id)
+            return real(conn_id)
+
+        monkeypatch.setattr(portals, "find_portal", find)
+        return asked
+
+    def test_genuine_calls_share_one_look_up(self, receiver, call_fields, looked_up):
+        for number in range(10):
+            receiver.post(ROUTE, data=call_fields | {"event_token": f"t{number}"})
+        assert looked_up == ["bitrix24_default"]
+
+    def test_a_strangers_posts_cost_no_look_up_each(self, receiver, call_fields, looked_up):
+        with receiver, ThreadPoolExecutor(10) as pool:
+            stranger = call_fields | {"auth[application_token]": "wrong"}
+            responses = list(pool.map(lambda _: receiver.post(ROUTE, data=stranger).status_code, range(50)))
+        assert responses == [403] * 50
+        assert len(looked_up) < 20
+
+    def test_an_application_token_that_changed_a_moment_ago_is_believed(
+        self, receiver, call_fields, connected, airflow_session
+    ):
+        assert receiver.post(ROUTE, data=call_fields).status_code == 202
+        connected.set_extra('{"application_token": "the-new-token"}')
+        airflow_session.commit()
+        fields = call_fields | {"event_token": "2", "auth[application_token]": "the-new-token"}
+        assert receiver.post(ROUTE, data=fields).status_code == 202
+
+    def test_a_connection_that_was_made_a_moment_ago_is_found(self, receiver, call_fields, portal_connection):
+        assert receiver.post("/fresh/robots/d", data=call_fields).status_code == 404
+        portal_connection("fresh")
+        assert receiver.post("/fresh/robots/d", data=call_fields).status_code == 202
+
+    @pytest.mark.anyio
+    async def test_they_are_known_before_the_first_call(self, receiver, call_fields, looked_up):
+        await receiver.app.state.portals.learn()
+        assert (looked_up, receiver.app.state.portals.knows("bitrix24_default")) == (
+            ["bitrix24_default"],
+            True,
+        )
+
+
+def test_a_call_that_fails_unforeseen_is_kept_without_details(
+    receiver, call_fields, on_record, caplog, monkeypatch, secrets_of_the_portal
 ):
     def breaks(*_args, **_kwargs):
         raise RuntimeError(f"something with {secrets_of_the_portal.event_token}")
 
     caplog.set_level(logging.DEBUG)
     with monkeypatch.context() as patch:
-        patch.setattr("airflow_provider_b24.receiver.dag_runs._create", breaks)
-        answer = receiver.post(ROUTE, data=call_fields)
-    assert (answer.status_code, answer.json()["spooled"]) == (202, True)
-    assert secrets_of_the_portal.event_token not in answer.text + caplog.text
+        patch.setattr(intake, "put_on_record", breaks)
+        response = receiver.post(ROUTE, data=call_fields)
+    assert (response.status_code, response.json()["spooled"]) == (202, True)
+    assert secrets_of_the_portal.event_token not in response.text + caplog.text
     assert "RuntimeError" in caplog.text
-    assert runs() == []
-    receiver.app.state.replay.turn()
-    assert [run.run_id for run in runs()] == [answer.json()["run_id"]]
-
-
-def test_a_call_that_fails_unforeseen_is_still_authenticated(receiver, robot, call_fields, monkeypatch):
-    def breaks(*_args, **_kwargs):
-        raise RuntimeError
-
-    receiver.app.state.replay.portals.learn()
-    monkeypatch.setattr("airflow_provider_b24.receiver.portals.find_portal", breaks)
-    wrong = receiver.post(ROUTE, data=call_fields | {"auth[application_token]": "wrong"})
-    assert wrong.status_code == 403
-    assert receiver.post(ROUTE, data=call_fields).status_code == 202
+    assert on_record() == []
+    receiver.app.state.intake.spool.drain(intake.put_on_record)
+    assert [row.id for row in on_record()] == [response.json()["call"]]
 
 
 def test_an_unforeseen_error_of_another_request_is_answered_without_details(
@@ -273,40 +343,21 @@ def test_an_unforeseen_error_of_another_request_is_answered_without_details(
 
     monkeypatch.setattr("airflow_provider_b24.receiver.results._verified", breaks)
     caplog.set_level(logging.DEBUG)
-    answer = receiver.post("/results/reference", json={})
-    assert (answer.status_code, answer.json()["error"]) == (500, "internal")
-    assert secrets_of_the_portal.event_token not in answer.text + caplog.text
+    response = receiver.post("/results/reference", json={})
+    assert (response.status_code, response.json()["error"]) == (500, "internal")
+    assert secrets_of_the_portal.event_token not in response.text + caplog.text
     assert "RuntimeError" in caplog.text
 
 
-def test_nothing_secret_shows_in_any_log(receiver, robot, call_fields, caplog, capsys, secrets_of_the_portal):
+def test_nothing_secret_shows_in_any_log(receiver, call_fields, caplog, capsys, secrets_of_the_portal):
     caplog.set_level(logging.DEBUG)
     receiver.post(ROUTE, data=call_fields)
     receiver.post(ROUTE, data=call_fields)
     receiver.post(
         ROUTE, data=call_fields | {"auth[application_token]": "nearly-" + secrets_of_the_portal.event_token}
     )
-    receiver.post(ROUTE, data=call_fields | {"code": "other"})
     receiver.post(ROUTE, data=call_fields | {"ts": "never"})
     shown = capsys.readouterr()
     text = caplog.text + shown.out + shown.err
     for secret in vars(secrets_of_the_portal).values():
         assert secret not in text
-
-
-def test_health_is_told_without_a_database(receiver, monkeypatch):
-    monkeypatch.setattr("airflow.utils.session.create_session", None)
-    answer = receiver.get("/health")
-    assert (answer.status_code, answer.json()) == (
-        200,
-        {"status": "healthy", "spool": {"waiting": 0, "refused": 0, "replayed": 0}},
-    )
-
-
-def test_the_number_of_runs_is_the_number_of_different_tokens(receiver, robot, call_fields, airflow_session):
-    from airflow.models.dagrun import DagRun
-
-    for token in ("a", "b", "a", "c", "b"):
-        receiver.post(ROUTE, data=call_fields | {"event_token": token})
-    airflow_session.rollback()
-    assert airflow_session.scalar(select(func.count()).select_from(DagRun)) == 3

@@ -1,0 +1,103 @@
+"""Runs that version 0.1 has started and that are under way at an upgrade."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_b24.calls.adoption import adopt_runs
+from airflow_provider_b24.calls.listing import CallFilter, list_calls
+from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
+
+
+def adopt() -> int:
+    return adopt_runs(RobotsAtHand())
+
+
+@pytest.fixture
+def old_run(robot: Any, call_robot: Any, start_run: Any) -> Any:
+    """Start a run as version 0.1 did: the event token lies open in its conf, and there is no row."""
+
+    def start(timeout: int = 0, **changes: Any) -> Any:
+        called = call_robot(robot, timeout=timeout, on_record=False)
+        fields = called.call.fields
+        conf = {
+            "event_token": fields["event_token"],
+            "workflow_id": fields["workflow_id"],
+            "code": "score_lead",
+            "document_id": ["crm", "CCrmDocumentLead", "LEAD_77"],
+            "document_type": ["crm", "CCrmDocumentLead", "LEAD"],
+            "ts": int(time.time()),
+            "timeout_duration": timeout,
+            "use_subscription": "Y",
+            "member_id": "member",
+            "user_id": 1,
+            "properties": {"model": "deep"},
+            "model": "deep",
+            "unfit": {},
+        }
+        start_run("score_lead", called.call.run_id, conf | changes)
+        return called
+
+    return start
+
+
+def test_its_call_is_on_record_and_gets_its_answer(old_run, work):
+    called = old_run()
+    assert (adopt(), adopt()) == (1, 0)
+    row = called.row
+    assert (row.state, row.process, row.conn_id) == ("running", called.process.id, "bitrix24_default")
+    called.set_run("failed")
+    work.turn()
+    assert (called.state, called.answers) == ("failure-answered", [{"score": "-1.0"}])
+
+
+def test_it_is_answered_in_time(old_run):
+    called = old_run(timeout=600)
+    adopt()
+    row = called.row
+    assert row.process_ends_at - row.answer_by == dt.timedelta(seconds=120)
+
+
+def test_one_that_had_answered_is_not_answered_again(old_run, work):
+    called = old_run()
+    called.answer_as_reply_does(score="5")
+    called.set_run("running", task_state="success", tries=1)
+    adopt()
+    work.turn()
+    assert (called.state, called.row.answered_by, called.row.payload) == ("answered", "reply", None)
+    assert called.answers == [{"score": "5"}]
+
+
+def test_one_that_nobody_waits_for_is_on_record_as_such(old_run):
+    called = old_run(use_subscription="N")
+    adopt()
+    assert (called.state, called.row.payload) == ("not-awaited", None)
+
+
+def test_runs_of_this_version_and_of_others_are_left_alone(robot, call_robot, work, start_run, old_run):
+    call_robot(robot)
+    work.start()
+    start_run("score_lead", "manual__1", {"event_token": "x", "model": "fast"})
+    start_run("score_lead", "bitrix24__somebodys", {"event_token": "x", "model": "fast"})
+    start_run("score_lead", "bitrix24__without", {"model": "fast"})
+    over = old_run()
+    over.set_run("success")
+    assert adopt() == 0
+    assert len(list(list_calls(CallFilter()))) == 1
+
+
+def test_a_dag_that_is_gone_is_no_obstacle(old_run, airflow_session, work):
+    from airflow.models.serialized_dag import SerializedDagModel
+    from sqlalchemy import delete
+
+    called = old_run()
+    airflow_session.execute(delete(SerializedDagModel))
+    airflow_session.commit()
+    assert adopt() == 1
+    called.set_run("failed")
+    work.turn()
+    assert (called.state, called.answers) == ("failure-answered", [{}])
