@@ -134,8 +134,9 @@ class _Attempts:
         if isinstance(error, EventTokenError):
             self.go_on = False
             self._log.warning(
-                "Nobody waits for this answer: the process has ended, or the portal does not accept the event token "
-                "(any more)."
+                "Nobody waits for this answer: the process was answered before, or has ended, or the event token is "
+                "not valid (%s).",
+                error.code,
             )
             return 0.0
         if not error.retryable or self._give_up_at - time.monotonic() < _PAUSE:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
+from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError, ProcessEndedError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.hooks.metrics import AirflowMetrics
 from airflow_provider_b24.rest import Bitrix24Client, Call, MemoryTokenStore, OAuthApp, Tokens, Webhook
@@ -252,11 +252,11 @@ class TestAnswering:
         assert hook.send_event(waiting_process.waiting_for) is True
         assert waiting_process.wait().status == "completed"
 
-    def test_a_token_is_good_for_one_answer(self, hook, portal, waiting_process):
+    def test_a_process_that_has_gone_to_its_end_takes_no_other_answer(self, hook, portal, waiting_process):
         token = waiting_process.waiting_for
         hook.send_event(token, {"score": 7})
 
-        with pytest.raises(EventTokenError) as refusal:
+        with pytest.raises(ProcessEndedError) as refusal:
             hook.send_event(token, {"score": 8})
 
         assert token not in str(refusal.value)
@@ -270,7 +270,7 @@ class TestAnswering:
         assert hook.send_event(token, {"score": 7}) is True
 
     def test_the_log_of_a_process_that_does_not_wait_cannot_be_written_to(self, hook):
-        with pytest.raises(Bitrix24Error):
+        with pytest.raises(EventTokenError):
             hook.log_activity("no-such-token", "Hello")
 
 
@@ -407,8 +407,12 @@ class TestMetrics:
         assert (sums["bitrix24.batches"], sums["bitrix24.batch_calls"]) == (4, 122)
         assert {tags["portal"] for *_, tags in recorder.told} == {portal_host(portal.url)}
 
-    def test_every_documented_cause_of_a_retry_and_of_a_wait_occurs(self, portal, recorder, observed):
+    def test_every_documented_cause_of_a_retry_and_of_a_wait_occurs(
+        self, portal, waiting_process, recorder, observed
+    ):
         client = observed()
+        portal.faults.add(AnswerStatus(400, 423), "bizproc.event.send")
+        client.send_event(waiting_process.waiting_for)
         for fault in (
             AnswerStatus(503, "QUERY_LIMIT_EXCEEDED"),
             AnswerStatus(429, "OPERATION_TIME_LIMIT"),
