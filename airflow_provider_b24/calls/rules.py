@@ -23,6 +23,7 @@ _GRACE = dt.timedelta(seconds=5)
 """How long after the end of the process's own limit a delivery is still looked for."""
 
 _RUN_ENDED = ("success", "failed")
+_AT_WORK = ("running", "deferred")
 _CANNOT_SUCCEED = ("failed", "upstream_failed", "skipped", "removed")
 
 
@@ -87,7 +88,9 @@ def next_step(
         )
     reason = _why_now(seen, note, answer_by if answer_by != process_ends_at else None, now)
     if reason is None:
-        lost = maybe_sent_at is not None and now - maybe_sent_at > _SECONDS_TO_NOTE
+        # A try that goes on takes its note back when nothing has arrived: a locked process keeps it busy for minutes.
+        goes_on = seen.task_state in _AT_WORK
+        lost = maybe_sent_at is not None and not goes_on and now - maybe_sent_at > _SECONDS_TO_NOTE
         return Wait(_waits_for(seen), maybe_sent_at if lost else None)
     if note is not None and note.outcome == "refused":
         return TooLate(f"the portal did not take the answer of reply: {note.error}")
