@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_provider_b24.receiver.database import DatabaseHangsError
 from starlette.testclient import TestClient
 
 from airflow_provider_b24._airflow.database import DatabaseHangsError
