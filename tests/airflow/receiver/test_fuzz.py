@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -110,9 +111,9 @@ def test_any_other_connection_is_unknown(receiver, robot, call_fields, on_record
 
 
 @fuzz
-@given(dag_id=segments, token=st.uuids())
-def test_any_dag_may_be_called(receiver, robot, call_fields, on_record, dag_id, token):
-    fields = call_fields | {"event_token": str(token)}
+@given(dag_id=segments)
+def test_any_dag_may_be_called(receiver, robot, call_fields, dag_id):
+    fields = call_fields | {"event_token": uuid.uuid4().hex}
     response = receiver.post(f"/bitrix24_default/robots/{dag_id}", data=fields)
     if response.status_code == 202:
         assert "spooled" not in response.json()
