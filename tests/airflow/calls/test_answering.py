@@ -65,13 +65,13 @@ class TestAnsweredByTheDispatcher:
     @pytest.mark.parametrize(
         ("run", "task", "tries", "reason"),
         [
-            ("failed", "upstream_failed", 0, "failed"),
-            ("failed", "failed", 3, "failed; failed tasks: reply"),
-            ("failed", "skipped", 0, "failed"),
+            ("failed", "upstream_failed", 0, "the run failed"),
+            ("failed", "failed", 3, "the run failed; failed tasks: reply"),
+            ("failed", "skipped", 0, "the run failed"),
             ("success", "skipped", 0, "ended without an answer: reply is skipped"),
             ("running", "skipped", 0, "the task reply is skipped"),
             ("running", "upstream_failed", 0, "the task reply is upstream_failed"),
-            ("running", "failed", 1, "the task reply is failed"),
+            ("running", "failed", 1, "the task reply is failed; failed tasks: reply"),
             ("running", "success", 0, "ended without an answer: reply was marked success and has not run"),
             ("success", "success", 0, "ended without an answer: reply was marked success and has not run"),
         ],
@@ -388,7 +388,7 @@ class TestPortalFails:
         work.turn()
         row = called.row
         assert (row.state, row.answered_by, called.answers) == ("too-late", None, [])
-        assert row.reason == "nobody waits any more; failed"
+        assert row.reason == "nobody waits any more; the run failed"
         assert called.mark["answered_by"] == "nobody"
 
     def test_a_refusal_after_reply_had_begun_to_send_means_that_reply_was_first(self, called, work, bitrix):
