@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24._airflow.root_app import ASGIApp, Message, Receive, Scope, Send, let_in_directly
 from airflow_provider_b24.calls.background import Background, Step
 from airflow_provider_b24.calls.database import make_tables
 from airflow_provider_b24.calls.dispatcher import Dispatcher, Every
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
+MOUNT = "/bitrix24"
 _SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_TO_WARM_UP = 60.0
 # The first request to each builds what all others need: 2.4 s and more in which no call would be answered.
@@ -57,6 +54,13 @@ class Serving:
         except Exception as error:
             log.warning("The receiver starts without having been warmed up: %s", type(error).__name__)
         self._background.start()
+
+    def let_calls_in(self, server: Any) -> None:
+        """Take robot calls before Airflow's middleware, which takes longer than to put them on record.
+
+        :param server: Airflow's application.
+        """
+        let_in_directly(server, MOUNT, self._receiver, _is_robot_call)
 
     async def stop(self) -> None:
         """End after what is being done."""
@@ -104,6 +108,10 @@ class Serving:
         return self._dispatcher is not None and self._has_tables and self._dispatcher.turn()
 
 
+def _is_robot_call(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and "/robots/" in scope["path"])
+
+
 async def _get(app: ASGIApp, path: str) -> None:
     """Request a path of an application, without a network."""
     scope: dict[str, Any] = {
@@ -147,7 +155,7 @@ class ServingWithTheServer:
         self._app = app
         self._serving = serving
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on; start and stop with the server."""
         if scope["type"] != "lifespan":
             return await self._app(scope, receive, send)
@@ -156,6 +164,7 @@ class ServingWithTheServer:
         async def follow(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 await serving.start(self._app)
+                serving.let_calls_in(scope.get("app"))
             elif message["type"].startswith("lifespan.shutdown"):
                 await serving.stop()
             await send(message)

@@ -6,7 +6,7 @@ import httpx
 
 
 def test_robots_may_call_from_the_installation_on(
-    bitrix, connect, events, publish_dag, make_robot, runs, call_fields
+    bitrix, connect, events, publish_dag, make_robot, on_record, call_fields
 ):
     connect()
     publish_dag(make_robot(conn_id="crm"))
@@ -19,7 +19,7 @@ def test_robots_may_call_from_the_installation_on(
     bitrix.send_install_event(events).wait()
     assert httpx.post(route, data=genuine).status_code == 202
     assert httpx.post(route, data=genuine | {"auth[member_id]": "other"}).status_code == 403
-    assert len(runs()) == 1
+    assert len(on_record()) == 1
     bitrix.send_uninstall_event(events).wait()
     assert httpx.post(route, data=genuine | {"event_token": "another|A|1.x"}).status_code == 403
-    assert len(runs()) == 1
+    assert len(on_record()) == 1

@@ -104,13 +104,13 @@ class TestKept:
     async def test_names_that_do_not_exist_are_kept_as_well_but_not_without_end(
         self, metadata_database, vault, monkeypatch
     ):
-        monkeypatch.setattr("airflow_provider_b24.receiver.portals._MOST_KEPT", 3)
+        monkeypatch.setattr("airflow_provider_b24.receiver.portals._MOST_UNKNOWN", 3)
         portals = Portals(seconds_between=0)
         for number in range(5):
             with pytest.raises(RefusedError) as refusal:
                 await portals.authenticated(f"invented_{number}", {})
             assert refusal.value.error == "unknown_connection"
-        assert len(portals._kept) == 3
+        assert len(portals._unknown) == 3
         assert not portals.knows("invented_4")
 
     async def test_one_that_was_changed_can_be_forgotten(

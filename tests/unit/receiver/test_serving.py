@@ -19,6 +19,9 @@ class Spy:
     async def start(self, _server):
         self.seen.append("start")
 
+    def let_calls_in(self, server):
+        self.seen.append(f"calls reach {server}")
+
     async def stop(self):
         self.seen.append("stop")
 
@@ -40,10 +43,11 @@ async def test_it_starts_before_the_server_says_that_it_is_up_and_ends_before_it
 
     app = ServingWithTheServer(server_app, lambda: Spy(seen))
     await app({"type": "http", "path": "/somewhere"}, None, send)
-    await app({"type": "lifespan"}, None, send)
+    await app({"type": "lifespan", "app": "Airflow"}, None, send)
     assert seen == [
         "/somewhere",
         "start",
+        "calls reach Airflow",
         "lifespan.startup.complete",
         "serving",
         "stop",
