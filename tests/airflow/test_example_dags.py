@@ -73,6 +73,7 @@ def test_an_ordinary_dag_answers_with_token_and_values_from_another_task(
         # Nobody is there: in this example the call reaches Airflow on another way.
         "HANDLER": "http://127.0.0.1:9/",
         "AUTH_USER_ID": 1,
+        "USE_SUBSCRIPTION": "Y",
         "NAME": "Check the credit",
         "RETURN_PROPERTIES": {
             "approved": {"Name": "Approved", "Type": "bool"},
