@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +158,28 @@ def returned_true(dag_id: str, run_id: str, task_id: str, session: Session) -> b
         XComModel.key == "return_value",
     )
     return session.scalar(query) in (True, "true")
+
+
+def xcoms_of(dag_id: str, run_id: str, task_id: str, session: Session) -> dict[str, Any]:
+    """Read the XComs of a task, by their keys."""
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import select
+
+    query = select(XComModel.key, XComModel.value).where(
+        XComModel.dag_id == dag_id,
+        XComModel.run_id == run_id,
+        XComModel.task_id == task_id,
+        XComModel.map_index == -1,
+    )
+    return {row.key: _decoded(row.value) for row in session.execute(query)}
+
+
+def _decoded(value: Any) -> Any:
+    """Read a value that a database may have as the JSON text of it."""
+    with suppress(ValueError):
+        while isinstance(value, str):
+            value = json.loads(value)
+    return value
 
 
 def active_runs(run_id_prefix: str, session: Session) -> Iterable[Any]:

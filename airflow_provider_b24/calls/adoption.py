@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from airflow_provider_b24._airflow.database import writing
-from airflow_provider_b24._airflow.reply_states import active_runs, tasks_in_state
-from airflow_provider_b24.calls.changes import StoredAnswer
+from airflow_provider_b24._airflow.reply_states import active_runs, tasks_in_state, xcoms_of
+from airflow_provider_b24.calls.changes import DISPATCHER, REPLY, StoredAnswer
 from airflow_provider_b24.calls.new_call import NewCall
 from airflow_provider_b24.calls.table import RUN_ID_PREFIX, call_table, run_id_of
 from airflow_provider_b24.robots.call import MalformedCallError
@@ -20,7 +21,18 @@ from airflow_provider_b24.robots.definition import REPLY_TASK_ID
 if TYPE_CHECKING:
     from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
 log = logging.getLogger(__name__)
+
+_ANSWERERS = {
+    "reply": ("answered", REPLY),
+    "reply_on_failure": ("failure-answered", DISPATCHER),
+    "deadline": ("failure-answered", DISPATCHER),
+    "hand": ("answered-by-hand", "hand:unknown"),
+}
+"""Who answered in version 0.1, and how the table calls that."""
 
 
 def adopt_runs(robots: RobotsAtHand) -> int:
@@ -52,20 +64,32 @@ def adopt_runs(robots: RobotsAtHand) -> int:
                 "answer": StoredAnswer(on_failure).encrypted(),
                 "answer_by": ends - dt.timedelta(seconds=margin) if margin else ends,
             }
-            if row["waits"] and REPLY_TASK_ID in tasks_in_state("success", run.dag_id, run.run_id, session):
-                row |= {
-                    "state": "answered",
-                    "payload": None,
-                    "answered_by": "reply",
-                    "answered_at": dt.datetime.now(dt.UTC),
-                    "reason": "answered by version 0.1, which did not write down when",
-                    "answer": None,
-                }
+            if row["waits"] and (answered := _answered(run, session)) is not None:
+                row |= {"payload": None, "answer": None, **answered}
             session.execute(sa.insert(call_table).values(**row))
             adopted += 1
     if adopted:
         log.info("%d calls whose runs version 0.1 has started are on record now.", adopted)
     return adopted
+
+
+def _answered(run: Any, session: Session) -> dict[str, Any] | None:
+    """Tell how version 0.1 has answered a call, if it has: that is noted in XComs of the task ``robot_call``."""
+    for key, note in xcoms_of(run.dag_id, run.run_id, "robot_call", session).items():
+        by = key.removeprefix("bitrix24_answer_by_")
+        if by in _ANSWERERS and isinstance(note, Mapping) and note.get("outcome") == "delivered":
+            state, answered_by = _ANSWERERS[by]
+            with suppress(TypeError, ValueError):
+                at = dt.datetime.fromisoformat(str(note.get("at")))
+                return {"state": state, "answered_by": answered_by, "answered_at": at}
+    if REPLY_TASK_ID not in tasks_in_state("success", run.dag_id, run.run_id, session):
+        return None
+    return {
+        "state": "answered",
+        "answered_by": REPLY,
+        "answered_at": dt.datetime.now(dt.UTC),
+        "reason": "answered by version 0.1, when is not known",
+    }
 
 
 def _call_of(run: Any, conn_id: str) -> NewCall | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from airflow_provider_b24.calls.adoption import adopt_runs
 from airflow_provider_b24.calls.listing import CallFilter, list_calls
 from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
+
+NOTED_AT = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC)
 
 
 def adopt() -> int:
@@ -45,6 +48,33 @@ def old_run(robot: Any, call_robot: Any, start_run: Any) -> Any:
     return start
 
 
+@pytest.fixture
+def note_as_version_0_1(airflow_session: Any) -> Any:
+    """Note an answer as version 0.1 did: in an XCom of the task ``robot_call``, which today's DAGs do not have."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.xcom import XComModel
+    from sqlalchemy import insert, select
+
+    def note(called: Any, by: str, outcome: str) -> None:
+        tasks = TaskInstance.__table__
+        of_run = select(tasks).where(tasks.c.run_id == called.call.run_id)
+        if airflow_session.execute(of_run.where(tasks.c.task_id == "robot_call")).first() is None:
+            reply = airflow_session.execute(of_run.where(tasks.c.task_id == "reply")).one()
+            own = dict(reply._mapping) | {"id": uuid.uuid4(), "task_id": "robot_call"}
+            airflow_session.execute(insert(tasks).values(own))
+        XComModel.set(
+            key=f"bitrix24_answer_by_{by}",
+            value={"outcome": outcome, "at": NOTED_AT.isoformat(), "attempts": 1},
+            dag_id="score_lead",
+            task_id="robot_call",
+            run_id=called.call.run_id,
+            session=airflow_session,
+        )
+        airflow_session.commit()
+
+    return note
+
+
 def test_its_call_is_on_record_and_gets_its_answer(old_run, work):
     called = old_run()
     assert (adopt(), adopt()) == (1, 0)
@@ -70,6 +100,25 @@ def test_one_that_had_answered_is_not_answered_again(old_run, work):
     work.turn()
     assert (called.state, called.row.answered_by, called.row.payload) == ("answered", "reply", None)
     assert called.answers == [{"score": "5"}]
+
+
+@pytest.mark.parametrize(
+    ("by", "state", "answered_by"),
+    [
+        ("reply", "answered", "reply"),
+        ("deadline", "failure-answered", "dispatcher"),
+        ("hand", "answered-by-hand", "hand:unknown"),
+    ],
+)
+def test_what_version_0_1_noted_about_its_answer_is_what_the_table_says(
+    old_run, note_as_version_0_1, by, state, answered_by
+):
+    called = old_run()
+    note_as_version_0_1(called, "deadline", "refused")
+    note_as_version_0_1(called, by, "delivered")
+    adopt()
+    row = called.row
+    assert (row.state, row.answered_by, row.answered_at) == (state, answered_by, NOTED_AT)
 
 
 def test_one_that_nobody_waits_for_is_on_record_as_such(old_run):
