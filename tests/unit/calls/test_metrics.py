@@ -8,9 +8,9 @@ from pathlib import Path
 
 from airflow_provider_b24.calls import metrics
 
-DOCUMENTATION = Path(__file__).parents[3] / "docs" / "receiver.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "calls.md"
 ROW = re.compile(r"^\| `(bitrix24\.robot_calls\.\w+)` \| (\w+) \| (.*) \|$", re.MULTILINE)
-TAG = re.compile(r"(?:tags?|and) `(\w+)`")
+TAG = re.compile(r"(?:tags?|and|,) `(\w+)`")
 
 
 def test_every_documented_metric_is_reported_with_its_tags(told):
