@@ -156,7 +156,7 @@ def test_what_is_kept_is_readable_by_its_owner_only_and_shows_nothing(spool):
     [kept] = spool.folder.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     assert spool.folder.stat().st_mode & 0o777 == 0o700
-    assert b"t1" not in kept.read_bytes()
+    assert b"event_token" not in kept.read_bytes()
     assert b"the-member" not in kept.read_bytes()
 
 
