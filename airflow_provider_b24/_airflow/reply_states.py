@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -34,7 +33,6 @@ class SeenRun:
     """
 
     run_state: str | None = None
-    ended_at: dt.datetime | None = None
     task_state: str | None = None
     tries: int = 0
     note: Any = None
@@ -75,7 +73,6 @@ def look_at_runs(
             *columns,
             DagRun.id.label("dag_run_id"),
             DagRun.state.label("run_state"),
-            DagRun.end_date.label("run_ended_at"),
             DagModel.is_paused,
             TaskInstance.state.label("task_state"),
             TaskInstance.try_number,
@@ -124,7 +121,6 @@ def _seen(row: Any) -> SeenRun:
         return SeenRun()
     return SeenRun(
         run_state=str(row.run_state),
-        ended_at=row.run_ended_at,
         task_state=None if row.task_state is None else str(row.task_state),
         tries=row.try_number or 0,
         note=row.note,

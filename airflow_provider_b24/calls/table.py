@@ -6,7 +6,7 @@ Core tables, in SQL that SQLite, PostgreSQL and MySQL understand. A change here 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import sqlalchemy as sa
 from airflow.utils.sqlalchemy import UtcDateTime
@@ -86,14 +86,3 @@ def call_id_of(event_token: str) -> str:
 def run_id_of(event_token: str) -> str:
     """Name the DAG run of a call, before there is one."""
     return f"{RUN_ID_PREFIX}{call_id_of(event_token)}"
-
-
-def settled(**values: Any) -> dict[str, Any]:
-    """Give the columns of a call that is over: nothing is left to do, and its secret is erased."""
-    return {
-        "payload": None,
-        "answering": None,
-        "answering_by": None,
-        "leased_by": None,
-        "leased_until": None,
-    } | values
