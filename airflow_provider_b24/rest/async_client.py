@@ -19,17 +19,17 @@ from airflow_provider_b24.rest.pacing import OPERATING_LIMIT
 from airflow_provider_b24.rest.session import Patience
 from airflow_provider_b24.rest.wire import (
     Action,
-    Answer,
     Conversation,
     LoadTokens,
-    Mishap,
-    NoAnswer,
+    NoResponse,
     Page,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
     Together,
+    TransportFailure,
 )
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class AsyncBitrix24Client:
             )
         return self._transports[host]
 
-    async def _send(self, request: Request) -> Answer | NoAnswer:
+    async def _send(self, request: Request) -> Response | NoResponse:
         import httpx
 
         url = request.url
@@ -306,9 +306,9 @@ class AsyncBitrix24Client:
                 body = await response.aread()
             finally:
                 await response.aclose()
-            return Answer(response.status_code, response.headers, body)
+            return Response(response.status_code, response.headers, body)
         except (httpx.TransportError, httpx.DecodingError) as error:
-            return _no_answer(error)
+            return _no_response(error)
 
 
 def _trust(verify: bool | str) -> ssl.SSLContext | bool:
@@ -339,7 +339,7 @@ def _proxy_for(host: str) -> str | None:
     return proxies.get(scheme) or proxies.get("all")
 
 
-def _no_answer(error: Exception) -> NoAnswer:
+def _no_response(error: Exception) -> NoResponse:
     """Tell apart what was never sent and what may have arrived; the exception's text goes no further."""
     import ssl
 
@@ -351,11 +351,11 @@ def _no_answer(error: Exception) -> NoAnswer:
         while cause is not None:
             # Another error of TLS may be a connection that breaks off while it is made secure.
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return NoAnswer(Mishap.UNTRUSTED, "the secure connection was refused")
+                return NoResponse(TransportFailure.UNTRUSTED, "the secure connection was refused")
             cause = cause.__cause__ or cause.__context__
-        return NoAnswer(Mishap.REFUSED, reason)
+        return NoResponse(TransportFailure.REFUSED, reason)
     if isinstance(error, httpx.UnsupportedProtocol):
-        return NoAnswer(Mishap.UNTRUSTED, reason)
+        return NoResponse(TransportFailure.UNTRUSTED, reason)
     if isinstance(error, httpx.TimeoutException):
-        return NoAnswer(Mishap.TIMEOUT, reason)
-    return NoAnswer(Mishap.BROKEN, reason)
+        return NoResponse(TransportFailure.TIMEOUT, reason)
+    return NoResponse(TransportFailure.BROKEN, reason)

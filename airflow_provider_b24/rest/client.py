@@ -20,17 +20,17 @@ from airflow_provider_b24.rest.renewal import GrantType, redeem
 from airflow_provider_b24.rest.session import Patience, Session
 from airflow_provider_b24.rest.wire import (
     Action,
-    Answer,
     Conversation,
     LoadTokens,
-    Mishap,
-    NoAnswer,
+    NoResponse,
     Page,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
     Together,
+    TransportFailure,
 )
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ class Bitrix24Client:
                 self._http.mount("http://", adapter)
             return self._http
 
-    def _send(self, request: Request) -> Answer | NoAnswer:
+    def _send(self, request: Request) -> Response | NoResponse:
         from requests import PreparedRequest
         from requests.exceptions import RequestException
         from requests.structures import CaseInsensitiveDict
@@ -365,12 +365,12 @@ class Bitrix24Client:
                 cert=settings["cert"],
                 proxies=settings["proxies"],
             )
-            return Answer(response.status_code, response.headers, response.content or b"")
+            return Response(response.status_code, response.headers, response.content or b"")
         except RequestException as error:
-            return _no_answer(error)
+            return _no_response(error)
 
 
-def _no_answer(error: Exception) -> NoAnswer:
+def _no_response(error: Exception) -> NoResponse:
     """Tell apart what was never sent and what may have arrived; the exception itself holds URLs and goes no further."""
     from requests import exceptions
     from urllib3.exceptions import NewConnectionError, ProxyError
@@ -379,18 +379,18 @@ def _no_answer(error: Exception) -> NoAnswer:
     if isinstance(error, exceptions.SSLError):
         # A connection that breaks off is one as well, while it is made secure or later: it is not said which.
         if _is_about_a_certificate(error):
-            return NoAnswer(Mishap.UNTRUSTED, "the secure connection was refused")
-        return NoAnswer(Mishap.BROKEN, reason)
+            return NoResponse(TransportFailure.UNTRUSTED, "the secure connection was refused")
+        return NoResponse(TransportFailure.BROKEN, reason)
     if isinstance(error, exceptions.ConnectTimeout):
-        return NoAnswer(Mishap.REFUSED, "no connection in time")
+        return NoResponse(TransportFailure.REFUSED, "no connection in time")
     if isinstance(error, exceptions.Timeout):
-        return NoAnswer(Mishap.TIMEOUT, reason)
+        return NoResponse(TransportFailure.TIMEOUT, reason)
     inner = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(error, exceptions.ProxyError) or isinstance(inner, (NewConnectionError, ProxyError)):
-        return NoAnswer(Mishap.REFUSED, type(inner).__name__ if inner is not None else reason)
+        return NoResponse(TransportFailure.REFUSED, type(inner).__name__ if inner is not None else reason)
     if isinstance(inner, Exception) and "Timeout" in type(inner).__name__:
-        return NoAnswer(Mishap.TIMEOUT, reason)
-    return NoAnswer(Mishap.BROKEN, reason)
+        return NoResponse(TransportFailure.TIMEOUT, reason)
+    return NoResponse(TransportFailure.BROKEN, reason)
 
 
 def _is_about_a_certificate(error: Exception) -> bool:

@@ -25,7 +25,15 @@ from airflow_provider_b24.rest.pacing import Closed, Slot
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.session import HEADERS, Session
-from airflow_provider_b24.rest.wire import Answer, Conversation, Mishap, NoAnswer, Request, Send, Sleep
+from airflow_provider_b24.rest.wire import (
+    Conversation,
+    NoResponse,
+    Request,
+    Response,
+    Send,
+    Sleep,
+    TransportFailure,
+)
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
@@ -164,9 +172,9 @@ def _attempt(
         request = _request(call, params, session, progress)
         portal = session.portal
         started = session.clock()
-        answer: Answer | NoAnswer = yield Send(request)
+        answer: Response | NoResponse = yield Send(request)
         duration = session.clock() - started
-        if isinstance(answer, Answer) and answer.status in _REDIRECTS:
+        if isinstance(answer, Response) and answer.status in _REDIRECTS:
             _note(call, portal, duration, progress, answer.status, None, session)
             refused = session.follow(answer.headers.get("location", ""), call.method)
             if refused is not None:
@@ -174,7 +182,7 @@ def _attempt(
             session.observer.on_retry("moved")
             continue
         outcome = understand(answer, call, session)
-        status = answer.status if isinstance(answer, Answer) else None
+        status = answer.status if isinstance(answer, Response) else None
         operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
         _note(call, portal, duration, progress, status, operating, session)
         if isinstance(outcome, Reply):
@@ -199,10 +207,10 @@ def _request(call: Call, params: dict[str, Any], session: Session, progress: Pro
     return Request("POST", session.url(call.method), HEADERS, json_body(body), timeout)
 
 
-def understand(answer: Answer | NoAnswer, call: Call, session: Session) -> Reply | Bitrix24Error:
+def understand(answer: Response | NoResponse, call: Call, session: Session) -> Reply | Bitrix24Error:
     """Turn what came back into a reply or the error it stands for."""
     method, portal = call.method, session.portal
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoResponse):
         return transport_error(answer, method, portal)
     try:
         data = json.loads(answer.body)
@@ -237,20 +245,16 @@ def error_from_json(
     )
 
 
-def transport_error(no_answer: NoAnswer, method: str, portal: str) -> TransportError:
-    """Say that no answer came, and whether the portal may have done the work."""
-    ambiguous = no_answer.mishap in (Mishap.TIMEOUT, Mishap.BROKEN)
+def transport_error(no_response: NoResponse, method: str, portal: str) -> TransportError:
+    """Say that no response came, and whether the portal may have done the work."""
+    ambiguous = no_response.failure in (TransportFailure.TIMEOUT, TransportFailure.BROKEN)
     if ambiguous:
-        text = (
-            f"{no_answer.mishap.value} ({no_answer.reason}); the portal may have done the work all the same."
-        )
+        text = f"{no_response.failure.value} ({no_response.reason}); the portal may have done the work all the same."
     else:
-        text = (
-            f"{no_answer.mishap.value} ({no_answer.reason}); nothing was sent. Is the portal's address right?"
-        )
-    code = no_answer.mishap.name.lower()
+        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent. Is the portal's address right?"
+    code = no_response.failure.name.lower()
     error = TransportError(f"connection_{code}", text, None, method, portal, ambiguous=ambiguous)
-    if no_answer.mishap is Mishap.UNTRUSTED:
+    if no_response.failure is TransportFailure.UNTRUSTED:
         error.retryable = False
     return error
 

@@ -16,16 +16,16 @@ from airflow_provider_b24.rest._errors import RECONNECT, authorization_error
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, portal_host
 from airflow_provider_b24.rest.session import HEADERS, Session
 from airflow_provider_b24.rest.wire import (
-    Answer,
     Conversation,
     LoadTokens,
-    Mishap,
-    NoAnswer,
+    NoResponse,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
     StoreTokens,
+    TransportFailure,
 )
 
 if TYPE_CHECKING:
@@ -177,17 +177,19 @@ def _ask(
     request = Request(
         "GET", f"{app.oauth_server}/oauth/token/?{query}", HEADERS, None, session.patience.timeout
     )
-    answer: Answer | NoAnswer = yield Send(request)
+    answer: Response | NoResponse = yield Send(request)
     return _understand(answer, portal_host(app.oauth_server), session, grant)
 
 
 def _understand(
-    answer: Answer | NoAnswer, server: str, session: Session, grant: str
+    answer: Response | NoResponse, server: str, session: Session, grant: str
 ) -> Tokens | Bitrix24Error:
     place = ("token refresh", server)
-    if isinstance(answer, NoAnswer):
-        error = TransportError(f"connection_{answer.mishap.name.lower()}", answer.mishap.value, None, *place)
-        error.retryable = answer.mishap is not Mishap.UNTRUSTED
+    if isinstance(answer, NoResponse):
+        error = TransportError(
+            f"connection_{answer.failure.name.lower()}", answer.failure.value, None, *place
+        )
+        error.retryable = answer.failure is not TransportFailure.UNTRUSTED
         return error
     try:
         data = json.loads(answer.body)

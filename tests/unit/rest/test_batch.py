@@ -20,10 +20,10 @@ from airflow_provider_b24.rest import Call, Observer, Reply, UnsendableValueErro
 from airflow_provider_b24.rest import batch as batch_module
 from airflow_provider_b24.rest.batch import converse_batch
 from airflow_provider_b24.rest.encoding import parse_form
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer, Together
+from airflow_provider_b24.rest.wire import NoResponse, Together, TransportFailure
 
-TIMEOUT = NoAnswer(Mishap.TIMEOUT, "ReadTimeout")
-REFUSED = NoAnswer(Mishap.REFUSED, "ConnectError")
+TIMEOUT = NoResponse(TransportFailure.TIMEOUT, "ReadTimeout")
+REFUSED = NoResponse(TransportFailure.REFUSED, "ConnectError")
 
 
 class BatchPortal:

@@ -15,7 +15,7 @@ from airflow_provider_b24.rest import (
     TokenStore,
 )
 from airflow_provider_b24.rest.encoding import plain
-from airflow_provider_b24.rest.wire import Mishap, Request
+from airflow_provider_b24.rest.wire import Request, TransportFailure
 
 CLIENTS = pytest.mark.parametrize("client", [Bitrix24Client, AsyncBitrix24Client])
 
@@ -128,15 +128,15 @@ def _certificate_error():
 
 
 @pytest.mark.parametrize(
-    ("cause", "mishap"),
+    ("cause", "failure"),
     [
-        (_certificate_error(), Mishap.UNTRUSTED),
-        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Mishap.BROKEN),
-        (ssl.SSLError(1, "decryption failed or bad record mac"), Mishap.BROKEN),
+        (_certificate_error(), TransportFailure.UNTRUSTED),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), TransportFailure.BROKEN),
+        (ssl.SSLError(1, "decryption failed or bad record mac"), TransportFailure.BROKEN),
     ],
 )
 def test_only_a_certificate_is_a_reason_for_the_blocking_client_to_give_up(
-    webhook, monkeypatch, cause, mishap
+    webhook, monkeypatch, cause, failure
 ):
     from requests.exceptions import SSLError
     from urllib3.exceptions import MaxRetryError
@@ -148,18 +148,18 @@ def test_only_a_certificate_is_a_reason_for_the_blocking_client_to_give_up(
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", fail)
 
     answer = Bitrix24Client(webhook)._send(Request("POST", "https://example.bitrix24.com/x", {}, b"", 1.0))
-    assert answer.mishap is mishap
+    assert answer.failure is failure
 
 
 @pytest.mark.parametrize(
-    ("cause", "mishap"),
+    ("cause", "failure"),
     [
-        (_certificate_error(), Mishap.UNTRUSTED),
-        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Mishap.REFUSED),
+        (_certificate_error(), TransportFailure.UNTRUSTED),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), TransportFailure.REFUSED),
     ],
 )
 def test_only_a_certificate_is_a_reason_for_the_client_of_a_loop_to_give_up(
-    webhook, monkeypatch, cause, mishap
+    webhook, monkeypatch, cause, failure
 ):
     import httpx
 
@@ -170,4 +170,4 @@ def test_only_a_certificate_is_a_reason_for_the_client_of_a_loop_to_give_up(
     request = Request("POST", "https://example.bitrix24.com/x", {}, b"", 1.0)
 
     answer = asyncio.run(AsyncBitrix24Client(webhook)._send(request))
-    assert answer.mishap is mishap
+    assert answer.failure is failure

@@ -19,16 +19,16 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest import Call, Observer, Webhook
 from airflow_provider_b24.rest.conversation import converse
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer
+from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
 SAFE = Call("crm.deal.get", {"ID": 7})
 UNSAFE = Call("crm.deal.add", {"fields": {"TITLE": "x"}})
 ANSWER = Call("bizproc.event.send", {"EVENT_TOKEN": "ev3nt", "RETURN_VALUES": {"score": 1}})
 
-REFUSED = NoAnswer(Mishap.REFUSED, "ConnectError")
-BROKEN = NoAnswer(Mishap.BROKEN, "ReadError")
-TIMEOUT = NoAnswer(Mishap.TIMEOUT, "ReadTimeout")
-UNTRUSTED = NoAnswer(Mishap.UNTRUSTED, "SSLError")
+REFUSED = NoResponse(TransportFailure.REFUSED, "ConnectError")
+BROKEN = NoResponse(TransportFailure.BROKEN, "ReadError")
+TIMEOUT = NoResponse(TransportFailure.TIMEOUT, "ReadTimeout")
+UNTRUSTED = NoResponse(TransportFailure.UNTRUSTED, "SSLError")
 
 
 def test_a_call_by_webhook_is_one_post_with_json(open_session, drive, ok):

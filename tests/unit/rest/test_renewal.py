@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, PortalBlockedError
 from airflow_provider_b24.rest import Call, Observer, Tokens
 from airflow_provider_b24.rest.conversation import converse
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer, Sleep
+from airflow_provider_b24.rest.wire import NoResponse, Sleep, TransportFailure
 
 CALL = Call("profile")
 
@@ -166,8 +166,8 @@ def test_no_tokens_at_all_is_an_error_before_anything_is_sent(oauth):
 @pytest.mark.parametrize(
     "trouble",
     [
-        NoAnswer(Mishap.REFUSED, "x"),
-        NoAnswer(Mishap.TIMEOUT, "x"),
+        NoResponse(TransportFailure.REFUSED, "x"),
+        NoResponse(TransportFailure.TIMEOUT, "x"),
         "server error",
         "page",
         "cut off",
@@ -187,7 +187,7 @@ def test_trouble_at_the_authorization_server_is_waited_out(oauth, answer, troubl
 
 def test_an_authorization_server_that_stays_away_is_an_error(oauth):
     portal, driver, session = oauth
-    portal.trouble = [NoAnswer(Mishap.REFUSED, "x")] * 99
+    portal.trouble = [NoResponse(TransportFailure.REFUSED, "x")] * 99
 
     with pytest.raises(Bitrix24Error, match=r"token refresh at oauth\.bitrix\.info") as caught:
         driver.hold(converse(CALL, session))
