@@ -263,14 +263,8 @@ class AsyncBitrix24Client:
             return StoreFailed(type(error).__name__)
 
     async def _together(self, action: Together) -> list[Any]:
-        room = asyncio.Semaphore(action.at_once)
-
-        async def hold(conversation: Conversation[Any]) -> Any:
-            async with room:
-                return await self._hold(conversation)
-
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(hold(conversation)) for conversation in action.conversations]
+            tasks = [group.create_task(self._hold(conversation)) for conversation in action.conversations]
         return [task.result() for task in tasks]
 
     def _transport(self, host: str) -> httpx.AsyncHTTPTransport:

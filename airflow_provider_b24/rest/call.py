@@ -20,13 +20,17 @@ class Call:
     :param params: its parameters; see :func:`airflow_provider_b24.rest.encoding.plain` for the values that can
         be sent and how each of them arrives.
     :param repeatable: whether the call may be sent again after a failure that leaves open whether the portal
-        has carried it out. ``None`` decides by the method's name.
+        has carried it out. ``None`` decides by what is known about the method: see
+        :mod:`airflow_provider_b24.rest.methods`.
+    :param deadline: seconds it may take in all, waiting and repeating included; ``None`` for that of the batch, or of
+        the client.
     :raises ValueError: when ``method`` is no method name.
     """
 
     method: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool | None = None
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not _METHOD.match(self.method):

@@ -322,7 +322,7 @@ class Bitrix24Client:
     def _together(self, action: Together) -> list[Any]:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(action.at_once, thread_name_prefix="bitrix24") as pool:
+        with ThreadPoolExecutor(len(action.conversations), thread_name_prefix="bitrix24") as pool:
             return list(pool.map(self._hold, action.conversations))
 
     def _open(self) -> requests.Session:

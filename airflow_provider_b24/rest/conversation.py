@@ -20,7 +20,7 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest._errors import error_by_status, system_error
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import json_body, plain
+from airflow_provider_b24.rest.encoding import json_body, parameters
 from airflow_provider_b24.rest.pacing import Closed, Slot
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
@@ -31,7 +31,6 @@ from airflow_provider_b24.rest.wire import (
     Request,
     Response,
     Send,
-    Sleep,
     TransportFailure,
 )
 
@@ -62,11 +61,7 @@ def converse(
     :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
     """
     progress = progress or Progress(call, session, deadline)
-    plain_params = plain(call.params) if params is None else dict(params)
-    if any(name.lower() == "auth" for name in plain_params):
-        raise ValueError(
-            f"{call.method}: 'auth' is not a parameter; the credentials come from the connection"
-        )
+    plain_params = parameters(call.method, call.params) if params is None else dict(params)
     renewals = 0
     while True:
         outcome = yield from _attempt(call, plain_params, session, progress)
@@ -84,15 +79,14 @@ def converse(
             return verdict
         if isinstance(verdict, Bitrix24Error):
             raise verdict
-        yield from pause(verdict, session)
+        yield from pause(verdict, call.method, session)
 
 
-def pause(again: Again, session: Session) -> Conversation[None]:
+def pause(again: Again, method: str, session: Session) -> Conversation[None]:
     """Wait before a call is sent again."""
     session.observer.on_retry(again.cause)
     if again.delay > 0:
-        session.observer.on_wait(again.delay, "retry")
-        yield Sleep(again.delay)
+        yield from session.wait(again.delay, "retry", method)
 
 
 def wait_until_open(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
@@ -106,8 +100,7 @@ def wait_until_open(method: str, session: Session, progress: Progress) -> Conver
     remaining = progress.remaining()
     if remaining is not None and closed.seconds > remaining:
         return closed_error(method, closed, session)
-    session.observer.on_wait(closed.seconds, "operating_time")
-    yield Sleep(closed.seconds)
+    yield from session.wait(closed.seconds, "operating_time", method)
     return None
 
 
@@ -135,9 +128,8 @@ def _wait_for_slot(method: str, session: Session, progress: Progress) -> Convers
             )  # fmt: skip
         if slot.wait <= 0:
             return None
-        session.observer.on_wait(slot.wait, "rate_limit")
         try:
-            yield Sleep(slot.wait)
+            yield from session.wait(slot.wait, "rate_limit", method)
         except BaseException:
             session.pacer.release(slot)
             raise
@@ -173,7 +165,7 @@ def _attempt(
         portal = session.portal
         started = session.clock()
         answer: Response | NoResponse = yield Send(request)
-        duration = session.clock() - started
+        progress.seconds = duration = session.clock() - started
         if isinstance(answer, Response) and answer.status in _REDIRECTS:
             _note(call, portal, duration, progress, answer.status, None, session)
             refused = session.follow(answer.headers.get("location", ""), call.method)
@@ -199,7 +191,7 @@ def _attempt(
 
 
 def _request(call: Call, params: dict[str, Any], session: Session, progress: Progress) -> Request:
-    timeout = session.patience.timeout * (2 if call.method == "batch" else 1)
+    timeout = session.timeout_of(call)
     remaining = progress.remaining()
     if remaining is not None:
         timeout = max(0.1, min(timeout, remaining))

@@ -100,10 +100,9 @@ class StoreFailed:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Hold several conversations at the same time, at most ``at_once``; be sent their results in order."""
+    """Hold several conversations at the same time; be sent their results in order."""
 
     conversations: Sequence[Conversation[Any]] = field(repr=False)
-    at_once: int
 
 
 @dataclass(frozen=True, slots=True)
