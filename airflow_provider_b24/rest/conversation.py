@@ -149,7 +149,7 @@ def _attempt(
     """Send the call once, following the portal if it has moved."""
     for _ in range(_MAX_HOPS + 1):
         if session.app is not None:
-            tokens = yield from current_tokens(session)
+            tokens = yield from current_tokens(session, progress)
             if not tokens.access_token:
                 # Only the refresh token is known yet: the call would be refused for nothing.
                 progress.used = tokens

@@ -107,6 +107,7 @@ class Session:
         self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
+        self.dead_refresh_token: str | None = None
         self.portal_url = credentials.portal_url
         self.portal = portal_host(self.portal_url)
         self.pacer: Pacer = pacer_for(self.portal, tariff, operating_limit=operating_limit, clock=clock)
