@@ -148,7 +148,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
 
     def _check_texts(self, token: str, values: Mapping[str, Any]) -> None:
         """Find out before anything is sent: trying again would not help, and a process is waiting."""
-        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.rest.call import answer_params
         from airflow_provider_b24.rest.encoding import plain
 
         try:

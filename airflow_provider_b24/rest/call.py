@@ -44,6 +44,23 @@ class Call:
             )
 
 
+def answer_params(
+    event_token: str, return_values: Mapping[str, Any] | None, log_message: str | None
+) -> dict[str, Any]:
+    """Put together the parameters of ``bizproc.event.send``.
+
+    :raises ValueError: when there is no event token.
+    """
+    if not isinstance(event_token, str) or not event_token:
+        raise ValueError("An answer needs the event token of the call that it answers")
+    params: dict[str, Any] = {"EVENT_TOKEN": event_token}
+    if return_values:
+        params["RETURN_VALUES"] = dict(return_values)
+    if log_message:
+        params["LOG_MESSAGE"] = log_message
+    return params
+
+
 @dataclass(frozen=True, slots=True)
 class ReplyTime:
     """The portal's account of how long a call took.

@@ -1,7 +1,10 @@
 """What both clients refuse before they talk to anybody."""
 
 import asyncio
+import os
+import signal
 import ssl
+import threading
 
 import pytest
 
@@ -10,12 +13,13 @@ from airflow_provider_b24.rest import (
     Bitrix24Client,
     Coalescer,
     MemoryTokenStore,
+    Patience,
     Reply,
     Tokens,
     TokenStore,
 )
 from airflow_provider_b24.rest.encoding import plain
-from airflow_provider_b24.rest.wire import Request, TransportFailure
+from airflow_provider_b24.rest.wire import NoResponse, Request, TransportFailure
 
 CLIENTS = pytest.mark.parametrize("client", [Bitrix24Client, AsyncBitrix24Client])
 
@@ -171,3 +175,46 @@ def test_only_a_certificate_is_a_reason_for_the_client_of_a_loop_to_give_up(
 
     answer = asyncio.run(AsyncBitrix24Client(webhook)._send(request))
     assert answer.failure is failure
+
+
+class _TimeLimitError(BaseException):
+    """What Airflow raises in the main thread when a task's execution_timeout is over."""
+
+
+@pytest.mark.parametrize("waiting_for", ["a response", "the limit"])
+def test_a_time_limit_ends_a_long_batch_at_once_and_no_further_request_is_sent(webhook, waiting_for):
+    gate, began, sent = threading.Event(), threading.Event(), []
+
+    class Client(Bitrix24Client):
+        def _send(self, request):
+            sent.append(request)
+            began.set()
+            if waiting_for == "a response":
+                gate.wait(60)
+                return NoResponse(TransportFailure.TIMEOUT, "x")
+            return NoResponse(TransportFailure.REFUSED, "x")
+
+    def over(*_):
+        raise _TimeLimitError
+
+    def ring():
+        began.wait(60)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, over)
+    bell = threading.Thread(target=ring)
+    threads = set(threading.enumerate())
+    client = Client(webhook, patience=Patience(first_delay=3600, longest_delay=3600), chance=lambda: 1.0)
+    try:
+        bell.start()
+        with pytest.raises(_TimeLimitError):
+            client.batch([("crm.lead.get", {"ID": number}) for number in range(500)])
+        assert not gate.is_set()
+    finally:
+        gate.set()
+        bell.join()
+        signal.signal(signal.SIGUSR1, before)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert len(sent) <= 4
