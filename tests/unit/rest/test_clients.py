@@ -72,30 +72,65 @@ def test_a_store_in_memory_is_a_token_store():
     assert store.load() == Tokens("b", "s")
 
 
-def test_calls_with_different_deadlines_do_not_share_a_batch(webhook):
+def test_calls_with_different_deadlines_share_a_request_and_keep_their_deadlines(webhook):
     sent = []
 
     class Client(AsyncBitrix24Client):
-        async def batch(self, calls, *, halt=False, deadline=None):
-            sent.append((len(calls), deadline))
-            return [Reply(result=call.method) for call in calls]
+        async def batch(self, calls, *, halt=False, deadline=None, on_outcome=None):
+            sent.append([call.deadline for call in calls])
+            for number, call in enumerate(calls):
+                on_outcome(number, Reply(result=call.deadline))
 
     async def main():
         coalescer = Coalescer(Client(webhook), linger=0.0)
-        deadlines = [None, None, 5.0, 5.0, None]
         replies = await asyncio.gather(
-            *(coalescer.call("profile", deadline=deadline) for deadline in deadlines)
+            *(coalescer.call("profile", deadline=deadline) for deadline in (None, 5.0, 7.0))
         )
         await coalescer.close()
         return [reply.result for reply in replies]
 
-    assert asyncio.run(main()) == ["profile"] * 5
-    assert sent == [(2, None), (2, 5.0), (1, None)]
+    assert asyncio.run(main()) == [None, 5.0, 7.0]
+    assert sent == [[None, 5.0, 7.0]]
+
+
+def test_answers_go_first_and_never_in_one_request_with_others(webhook):
+    sent = []
+
+    class Client(AsyncBitrix24Client):
+        async def batch(self, calls, *, halt=False, deadline=None, on_outcome=None):
+            sent.append([call.method for call in calls])
+            for number, _ in enumerate(calls):
+                on_outcome(number, Reply(result=True))
+
+    async def main():
+        coalescer = Coalescer(Client(webhook), linger=0.01)
+        methods = ["crm.lead.get", "bizproc.event.send", "crm.lead.get", "bizproc.activity.log"]
+        await asyncio.gather(*(coalescer.call(method) for method in methods))
+        await coalescer.close()
+
+    asyncio.run(main())
+    assert sent == [["bizproc.event.send", "bizproc.activity.log"], ["crm.lead.get"] * 2]
+
+
+def test_each_caller_is_told_as_soon_as_its_call_has_an_outcome(webhook):
+    class Client(AsyncBitrix24Client):
+        async def batch(self, calls, *, halt=False, deadline=None, on_outcome=None):
+            on_outcome(1, Reply(result="quick"))
+            await asyncio.Event().wait()
+
+    async def main():
+        coalescer = Coalescer(Client(webhook), linger=0.0)
+        slow, quick = (asyncio.create_task(coalescer.call("crm.lead.get")) for _ in range(2))
+        result = (await quick).result
+        assert not slow.done()
+        return result
+
+    assert asyncio.run(main()) == "quick"
 
 
 def test_a_batch_that_fails_as_a_whole_fails_for_each_caller(webhook):
     class Client(AsyncBitrix24Client):
-        async def batch(self, calls, *, halt=False, deadline=None):
+        async def batch(self, calls, *, halt=False, deadline=None, on_outcome=None):
             raise RuntimeError("no way")
 
     async def main():
@@ -108,8 +143,9 @@ def test_a_batch_that_fails_as_a_whole_fails_for_each_caller(webhook):
 @pytest.mark.parametrize(("value", "reason"), [(b"x", "bytes"), ("half a smile: \ud83d", "surrogate")])
 def test_a_value_that_cannot_be_sent_concerns_its_own_caller_only(webhook, value, reason):
     class Client(AsyncBitrix24Client):
-        async def batch(self, calls, *, halt=False, deadline=None):
-            return [Reply(result=plain(call.params)) for call in calls]
+        async def batch(self, calls, *, halt=False, deadline=None, on_outcome=None):
+            for number, call in enumerate(calls):
+                on_outcome(number, Reply(result=plain(call.params)))
 
     async def main():
         coalescer = Coalescer(Client(webhook))
