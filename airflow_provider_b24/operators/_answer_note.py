@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NOTE_KEY = "bitrix24_answer"
+MAYBE_SENT_KEY = "bitrix24_answer_may_have_arrived"
+"""What a try leaves for the next, until it is certain that nothing has arrived."""
 
 Outcome = Literal["due", "sending", "delivered", "refused"]
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
