@@ -4,6 +4,7 @@
 3.0 on  ``settings.Session`` is a ``scoped_session`` of the thread: whoever nests in it commits it. So sessions here
         are made from ``settings.engine``.
 3.0 on  ``create_global_lock`` locks nothing on SQLite, and waits for 1.8 s on PostgreSQL.
+3.0-3.1 It asks what the session is bound to for a connection, which only an engine gives.
 ======  ==================================================================================================
 """
 
@@ -118,10 +119,11 @@ def migrating() -> Iterator[Session]:
     :raises sqlalchemy.exc.SQLAlchemyError: when another process has held the lock for too long.
     """
     from airflow.utils.db import DBLocks, create_global_lock
+    from sqlalchemy.orm import sessionmaker
 
     with (
         _alone_on_this_machine() if is_sqlite() else nullcontext(),
-        reading() as session,
+        sessionmaker(bind=engine())() as session,
         create_global_lock(session, lock=DBLocks.MIGRATIONS),
     ):
         yield session
