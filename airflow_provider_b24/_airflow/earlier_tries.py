@@ -21,10 +21,10 @@ def earlier_try_left_xcom(key: str, context: Context) -> bool | None:
     """
     if context["ti"].try_number <= 1:
         return False
-    from airflow import __version__
+    from airflow_provider_b24._airflow.version import airflow_version
 
     started = getattr(context["ti"], "_ti_context_from_server", None)
     keys = getattr(started, "xcom_keys_to_clear", None)
-    if keys is None or tuple(map(int, __version__.split(".")[:2])) >= (3, 4):
+    if keys is None or airflow_version() >= (3, 4):
         return None
     return key in keys
