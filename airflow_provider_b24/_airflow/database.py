@@ -16,6 +16,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_provider_b24._airflow.home import airflow_home
+
 if TYPE_CHECKING:
     from sqlalchemy import Delete, Update
     from sqlalchemy.engine import Connection, Engine
@@ -140,8 +142,6 @@ def _alone_on_this_machine() -> Iterator[None]:
 
 def lock_file(name: str) -> Path:
     """Name a file beside a SQLite database that processes lock; a database in memory gets one in Airflow's home."""
-    from airflow.configuration import AIRFLOW_HOME
-
     path = engine().url.database
-    folder = Path(path).parent if path and path != ":memory:" else Path(AIRFLOW_HOME)
+    folder = Path(path).parent if path and path != ":memory:" else airflow_home()
     return folder / f".bitrix24_{name}.lock"

@@ -2,7 +2,6 @@
 
 ==========  ============================================================================================================
 3.0 to 3.2  An XCom: a task that starts is told the keys of the XComs of its earlier try, which are then deleted.
-            (Until 3.2 is not supported any more.)
 3.3 on      The task's state store, which all tries of a task share. XComs belong to an attempt since 3.4.
 ==========  ============================================================================================================
 """
