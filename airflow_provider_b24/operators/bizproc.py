@@ -31,6 +31,9 @@ EVENT_TOKEN_TEMPLATE = "{{ dag_run.conf['event_token'] }}"  # noqa: S105 - where
 DOCUMENT_ID_TEMPLATE = "{{ dag_run.conf['document_id'] }}"
 """Where it puts the three parts of the document's id."""
 
+_LONGEST_DEFERRAL = dt.timedelta(hours=1)
+"""How long an answer may take that waits for a triggerer, and for its portal a minute."""
+
 
 class BizprocEventSendOperator(Bitrix24BaseOperator):
     """Answer a robot or workflow action that waits for this DAG.
@@ -48,7 +51,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         ``None`` becomes empty, a list a multiple value. (templated)
     :param log_message: text for the process's log; empty means none. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
-    :param deferrable: send from the triggerer, which packs the answers of many runs into one request.
+    :param deferrable: send from the triggerer, which packs the answers of many runs into one request. A try that no
+        triggerer takes fails after an hour, or ``execution_timeout``.
     :param on_denied: ``fail`` or ``skip`` the task when the token is invalid, or the process has ended. (templated)
     :return: ``True``: the portal has the answer.
 
@@ -172,6 +176,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
             ),
             method_name="execute_complete",
             kwargs={"maybe_sent": maybe_sent},
+            # Where no triggerer lives, the scheduler ends the try.
+            timeout=self.execution_timeout or _LONGEST_DEFERRAL,
         )
 
     def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import closed_error, converse, error_from_json
-from airflow_provider_b24.rest.encoding import command, parameters
+from airflow_provider_b24.rest.encoding import UnsendableValueError, command, parameters
 from airflow_provider_b24.rest.methods import Effect
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.wire import Conversation, Together
@@ -45,13 +45,15 @@ OnOutcome = Callable[[int, Outcome], None]
 def as_call(call: AnyCall) -> Call:
     """Accept a :class:`Call` or a ``(method, params)`` pair.
 
-    :raises ValueError: when it is neither.
+    :raises UnsendableValueError: when it is neither.
     """
     if isinstance(call, Call):
         return call
     if isinstance(call, tuple) and len(call) == 2:
         return Call(call[0], call[1] or {})
-    raise ValueError(f"Expected a Call or a pair of method and parameters, not {type(call).__name__}")
+    raise UnsendableValueError(
+        f"Expected a Call or a pair of method and parameters, not {type(call).__name__}"
+    )
 
 
 def converse_batch(

@@ -29,7 +29,7 @@ _NOT_IN_TOP_NAMES = re.compile(r"[\[\]\x00 .]")
 
 
 class UnsendableValueError(ValueError):
-    """A parameter's value cannot be sent to Bitrix24. Nothing was sent."""
+    """A call cannot be sent to Bitrix24 as it is, most often for a parameter's value. Nothing was sent."""
 
 
 class MalformedFormError(ValueError):
