@@ -244,7 +244,7 @@ def _send(
     if len(portion) == 1:
         [item] = portion
         try:
-            item.finish((yield from converse(item.call, session, progress=item.progress, params=item.params)))
+            item.finish((yield from alone(item.call, session, item.progress, item.params)))
         except Bitrix24Error as error:
             item.finish(error)
         return None
@@ -306,6 +306,13 @@ def _progress_of(portion: Sequence[_Item], session: Session) -> Progress:
     return Progress(outer, session)
 
 
+def alone(call: Call, session: Session, progress: Progress, params: Mapping[str, Any]) -> Conversation[Reply]:
+    """Hold the conversation of one call that could have been in a batch."""
+    reply = yield from converse(call, session, progress=progress, params=params)
+    session.sizes.succeeded([call.method], 1, progress.seconds, session.timeout_of("batch"))
+    return reply
+
+
 def exchange(
     calls: Sequence[Call], commands: Sequence[str], session: Session, progress: Progress, *, halt: bool
 ) -> Conversation[list[Outcome | None]]:
@@ -327,7 +334,7 @@ def exchange(
         if error.ambiguous or isinstance(error, BatchError):
             session.sizes.failed(methods, size)
         raise
-    session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of(progress.call))
+    session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of("batch"))
     if not isinstance(reply.result, dict):
         raise TransportError(
             "unreadable_answer", "The response to the batch is not understood; the calls may have been done.",

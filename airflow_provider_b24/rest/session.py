@@ -136,9 +136,9 @@ class Session:
             return effect
         return Effect.SETS if call.repeatable else Effect.CREATES
 
-    def timeout_of(self, call: Call) -> float:
+    def timeout_of(self, method: str) -> float:
         """Seconds to wait for each part of a response: a batch may take twice as long."""
-        return self.patience.timeout * (2 if call.method == "batch" else 1)
+        return self.patience.timeout * (2 if method == "batch" else 1)
 
     def wait(self, seconds: float, cause: str, method: str) -> Conversation[None]:
         """Wait, and say so.
