@@ -19,6 +19,7 @@ from airflow_provider_b24.operators._failing import fail_at_once_unless_retryabl
 from airflow_provider_b24.operators._values import (
     encode_return_values,
     parse_return_values,
+    read_mapping,
     read_text,
     shown,
 )
@@ -298,7 +299,7 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
     :param template_id: id of the workflow template. (templated)
     :param document_id: module, entity class and id, such as ``["crm", "CCrmDocumentLead", "LEAD_77"]``; by default
         the document for which the run was called. (templated)
-    :param parameters: the template's parameters. (templated)
+    :param parameters: the template's parameters, or a template that gives them. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: id of the process.
 
@@ -313,7 +314,7 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
         *,
         template_id: int | str,
         document_id: Sequence[str] | str = DOCUMENT_ID_TEMPLATE,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -325,8 +326,11 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
     def execute(self, context: Context) -> str:
         """Start the workflow."""
         params: dict[str, Any] = {"TEMPLATE_ID": self.template_id, "DOCUMENT_ID": self._document_parts()}
-        if self.parameters:
-            params["PARAMETERS"] = dict(self.parameters)
+        try:
+            if parameters := read_mapping(self.parameters, "parameters"):
+                params["PARAMETERS"] = parameters
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was started: {error}") from None
         with fail_at_once_unless_retryable(), self.hook as hook:
             workflow_id = str(hook.call("bizproc.workflow.start", params))
         self.log.info("Started workflow %s.", workflow_id)

@@ -21,6 +21,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._params import warn_of_params
+from airflow_provider_b24.operators._values import read_mapping
 from airflow_provider_b24.sensors._condition import SHORTEST_LOOK, Condition, ConditionError, compiled, holds
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Bitrix24MethodSensor(BaseSensorOperator):
     A portal that cannot be reached for a while does not end the waiting; a refusal does.
 
     :param method: a REST method that only reads, such as ``crm.deal.get``. (templated)
-    :param parameters: its parameters; ``params`` is Airflow's own, here as everywhere. (templated)
+    :param parameters: its parameters, or a template that gives them; ``params`` is Airflow's own, here as everywhere.
+        (templated)
     :param condition: ``None`` waits for a result that is not empty, nor a list without rows under a key such as
         ``items``; a text is a Jinja expression about ``result``, such as ``result.STAGE_ID == 'WON'``, which does not
         hold while something it is about is not there; a callable is given the result. In deferrable mode a callable
@@ -59,7 +61,7 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         self,
         *,
         method: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
         condition: Condition = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -99,13 +101,24 @@ class Bitrix24MethodSensor(BaseSensorOperator):
             return asked.xcom_value
         return self._defer(deadline, asked.xcom_value)
 
+    def parameters_to_send(self) -> dict[str, Any]:
+        """Give the parameters of the method, from the rendered fields.
+
+        :raises ValueError: when they are not what they should be.
+        """
+        return read_mapping(self.parameters, "parameters")
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
+        try:
+            parameters = self.parameters_to_send()
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was sent: {error}") from None
         try:
             with fail_at_once_unless_retryable():
                 client = self.hook.get_conn()
                 result = client.call(
-                    self.method, self.parameters, deadline=max(self.timeout, SHORTEST_LOOK)
+                    self.method, parameters, deadline=max(self.timeout, SHORTEST_LOOK)
                 ).result
         except Bitrix24Error as error:
             self.log.warning("Still waiting, for the portal gave no answer this time. %s", error)
@@ -140,7 +153,7 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         self.defer(
             trigger=Bitrix24MethodTrigger(
                 method=self.method,
-                params=plain(self.parameters or {}),
+                params=plain(self.parameters_to_send()),
                 condition=self.condition if isinstance(self.condition, str) else None,
                 judged=fingerprint(judged) if callable(self.condition) else None,
                 poll_interval=self.poke_interval,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import (
@@ -275,6 +276,27 @@ def test_a_workflow_is_waited_for_until_it_ends(portal, wait, soon):
     process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
     soon(portal.engine.terminate, process, "enough")
     assert wait(BizprocWorkflowSensor, workflow_id=process.id) == []
+
+
+@pytest.mark.parametrize("select", ["{{ params.fields }}", ["DESCRIPTION"], "DESCRIPTION", '["DESCRIPTION"]'])
+def test_the_fields_of_a_task_may_be_a_template(portal, run_task, select):
+    sensor = BizprocTaskSensor(task_id="wait", workflow_id="{{ dag_run.conf['id'] }}", select=select)
+    sensor.condition = "result | length == 0"
+    sensor.render_template_fields(
+        {"params": {"fields": ["DESCRIPTION"]}, "dag_run": SimpleNamespace(conf={"id": "w"})}
+    )
+    sensor.poke({})
+    [request] = portal.requests
+    assert request.parameters["SELECT"] == ["ID", "NAME", "STATUS", "USER_ID", "DESCRIPTION"]
+    assert request.parameters["FILTER"] == {"WORKFLOW_ID": "w"}
+
+
+@pytest.mark.parametrize("rendered", ["{{ params.by }}", '{"filter": {"TITLE": "late"}}'])
+def test_a_template_may_give_all_parameters(portal, rendered):
+    sensor = Bitrix24MethodSensor(task_id="wait", method="crm.lead.list", parameters=rendered)
+    sensor.render_template_fields({"params": {"by": {"filter": {"TITLE": "late"}}}})
+    sensor.poke({})
+    assert portal.requests[0].parameters == {"filter": {"TITLE": "late"}}
 
 
 def test_people_are_waited_for_until_they_have_decided(portal, wait, soon):
