@@ -12,7 +12,14 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Call, Patience, Reply
+    from airflow_provider_b24.rest import (
+        AsyncBitrix24Client,
+        Bitrix24Client,
+        Call,
+        MethodFacts,
+        Patience,
+        Reply,
+    )
     from airflow_provider_b24.rest.tokens import TokenStore
 
 
@@ -25,6 +32,9 @@ class Bitrix24Hook(BaseHook):
     :param bitrix24_conn_id: the Airflow connection, of type ``bitrix24``.
     :param timeout: seconds to wait for an answer, instead of the connection's.
     :param patience: how often to try, and for how long; its ``timeout`` does not count.
+    :param batch_size: calls in one request, at most 50. Requests get smaller by themselves when they take too long.
+    :param methods: what the caller knows about methods: see
+        :class:`~airflow_provider_b24.rest.methods.MethodFacts`.
     """
 
     conn_name_attr = "bitrix24_conn_id"
@@ -38,12 +48,16 @@ class Bitrix24Hook(BaseHook):
         *,
         timeout: float | None = None,
         patience: Patience | None = None,
+        batch_size: int | None = None,
+        methods: Mapping[str, MethodFacts] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.bitrix24_conn_id = bitrix24_conn_id
         self.timeout = timeout
         self.patience = patience
+        self.batch_size = batch_size
+        self.methods = methods
         self._connection: PortalConnection | None = None
         self._client: Bitrix24Client | None = None
         self._async_client: AsyncBitrix24Client | None = None
@@ -92,15 +106,19 @@ class Bitrix24Hook(BaseHook):
             )
         return self._async_client
 
-    def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+    def call(
+        self, method: str, params: Mapping[str, Any] | None = None, *, repeatable: bool | None = None
+    ) -> Any:
         """Call a REST method.
 
         :param method: its name, such as ``crm.lead.get``.
         :param params: its parameters.
+        :param repeatable: whether it may be sent again after a failure that leaves open whether the portal has
+            carried it out; ``None`` goes by what is known about the method.
         :return: the ``result`` of the answer.
         :raises Bitrix24Error: when the portal refuses, or cannot be reached in time.
         """
-        return self.get_conn().call(method, params).result
+        return self.get_conn().call(method, params, repeatable=repeatable).result
 
     async def async_call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Call a REST method, as :meth:`call` does, from an event loop."""
@@ -126,24 +144,35 @@ class Bitrix24Hook(BaseHook):
         return await (await self.get_async_conn()).batch(calls, halt=halt)
 
     def iterate(
-        self, method: str, params: Mapping[str, Any] | None = None, *, id_field: str = "ID"
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Read a whole list in constant memory, without having the portal count it.
 
         :param method: a list method, such as ``crm.lead.list``.
         :param params: its parameters; ``order`` and ``start`` are decided here.
         :param id_field: the field that the records are ordered by.
+        :param limit: stop after so many records; no more pages than these need are read.
 
         Source: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        return self.get_conn().iterate(method, params, id_field=id_field)
+        return self.get_conn().iterate(method, params, id_field=id_field, limit=limit)
 
     async def async_iterate(
-        self, method: str, params: Mapping[str, Any] | None = None, *, id_field: str = "ID"
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Read a whole list, as :meth:`iterate` does, from an event loop."""
         client = await self.get_async_conn()
-        async for record in client.iterate(method, params, id_field=id_field):
+        async for record in client.iterate(method, params, id_field=id_field, limit=limit):
             yield record
 
     def send_event(
@@ -244,6 +273,7 @@ class Bitrix24Hook(BaseHook):
 
         from airflow_provider_b24.hooks.metrics import AirflowMetrics
         from airflow_provider_b24.rest import Patience
+        from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
         from airflow_provider_b24.rest.credentials import portal_host
 
         timeout = self.timeout or connection.timeout
@@ -251,5 +281,7 @@ class Bitrix24Hook(BaseHook):
             "tariff": connection.tariff,
             "patience": replace(self.patience or Patience(), timeout=timeout),
             "trusted_hosts": connection.trusted_hosts,
+            "batch_size": self.batch_size or MAX_CALLS,
+            "methods": self.methods,
             "observer": AirflowMetrics(portal_host(connection.portal_url)),
         }

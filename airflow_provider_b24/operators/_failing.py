@@ -21,6 +21,10 @@ def fail_at_once_unless_retryable() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        from airflow_provider_b24.rest.encoding import UnsendableValueError
+
+        if not isinstance(error, UnsendableValueError):
+            raise
         raise AirflowFailException(f"The call cannot be sent as it is. {error}") from error
     except Bitrix24Error as error:
         if error.retryable:

@@ -18,27 +18,53 @@ _SHOWN = 200
 
 
 def parse_return_values(rendered: object) -> dict[str, Any]:
-    """Read what a template field was rendered to.
+    """Read what the template field ``return_values`` was rendered to, see :func:`read_mapping`."""
+    return read_mapping(rendered, "return_values")
+
+
+def read_mapping(rendered: object, name: str) -> dict[str, Any]:
+    """Read a mapping that a template field was rendered to.
 
     A mapping is taken as it is. A string is read as JSON, then as a Python literal: a Jinja template that pulls
-    a dictionary from XCom renders to the latter. ``None`` and an empty string are no values at all.
+    a dictionary from XCom renders to the latter. ``None`` and an empty string are an empty mapping; the text ``None``,
+    which a template makes of an XCom that is not there, is none.
 
-    :param rendered: the rendered ``return_values``.
+    :param rendered: the rendered field.
+    :param name: what the field is called.
     :raises ValueError: when it is neither; the message shows what was read.
     """
-    if rendered is None or rendered == "":
-        return {}
-    try:
-        value = read_text(rendered) if isinstance(rendered, str) else rendered
-    except ValueError:
-        raise ValueError(
-            f"return_values is neither JSON nor a Python literal. This was read: {_shown(rendered)}"
-        ) from None
+    value = {} if _is_nothing(rendered) else _read(rendered, name)
     if not isinstance(value, Mapping):
         raise ValueError(
-            f"return_values must be a mapping of property names to values, but this was read: {_shown(rendered)}"
+            f"{name} must be a mapping of names to values, but this was read: {_shown(rendered)}"
         )
     return dict(value)
+
+
+def read_list(rendered: object, name: str) -> list[Any]:
+    """Read a list that a template field was rendered to, as :func:`read_mapping` does; results of mapped tasks are one.
+
+    :raises ValueError: when it is none; the message shows what was read.
+    """
+    value = [] if _is_nothing(rendered) else _read(rendered, name)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+        raise ValueError(f"{name} must be a list, but this was read: {_shown(rendered)}")
+    return list(value)
+
+
+def _is_nothing(rendered: object) -> bool:
+    return rendered is None or (isinstance(rendered, str) and not rendered.strip())
+
+
+def _read(rendered: object, name: str) -> object:
+    if not isinstance(rendered, str):
+        return rendered
+    try:
+        return read_text(rendered)
+    except ValueError:
+        raise ValueError(
+            f"{name} is neither JSON nor a Python literal. This was read: {_shown(rendered)}"
+        ) from None
 
 
 def read_text(text: str) -> object:

@@ -19,6 +19,7 @@ from airflow_provider_b24.operators._failing import fail_at_once_unless_retryabl
 from airflow_provider_b24.operators._values import (
     encode_return_values,
     parse_return_values,
+    read_mapping,
     read_text,
     shown,
 )
@@ -30,6 +31,9 @@ EVENT_TOKEN_TEMPLATE = "{{ dag_run.conf['event_token'] }}"  # noqa: S105 - where
 """Where the receiver puts the token of the call that started the run."""
 DOCUMENT_ID_TEMPLATE = "{{ dag_run.conf['document_id'] }}"
 """Where it puts the three parts of the document's id."""
+
+_LONGEST_DEFERRAL = dt.timedelta(hours=1)
+"""How long an answer may take that waits for a triggerer, and for its portal a minute."""
 
 
 class BizprocEventSendOperator(Bitrix24BaseOperator):
@@ -48,7 +52,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         ``None`` becomes empty, a list a multiple value. (templated)
     :param log_message: text for the process's log; empty means none. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
-    :param deferrable: send from the triggerer, which packs the answers of many runs into one request.
+    :param deferrable: send from the triggerer, which packs the answers of many runs into one request. A try that no
+        triggerer takes fails after an hour, or ``execution_timeout``.
     :param on_denied: ``fail`` or ``skip`` the task when the token is invalid, or the process has ended. (templated)
     :return: ``True``: the portal has the answer.
 
@@ -172,6 +177,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
             ),
             method_name="execute_complete",
             kwargs={"maybe_sent": maybe_sent},
+            # Where no triggerer lives, the scheduler ends the try.
+            timeout=self.execution_timeout or _LONGEST_DEFERRAL,
         )
 
     def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:
@@ -292,7 +299,7 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
     :param template_id: id of the workflow template. (templated)
     :param document_id: module, entity class and id, such as ``["crm", "CCrmDocumentLead", "LEAD_77"]``; by default
         the document for which the run was called. (templated)
-    :param parameters: the template's parameters. (templated)
+    :param parameters: the template's parameters, or a template that gives them. (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: id of the process.
 
@@ -307,7 +314,7 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
         *,
         template_id: int | str,
         document_id: Sequence[str] | str = DOCUMENT_ID_TEMPLATE,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -319,8 +326,11 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
     def execute(self, context: Context) -> str:
         """Start the workflow."""
         params: dict[str, Any] = {"TEMPLATE_ID": self.template_id, "DOCUMENT_ID": self._document_parts()}
-        if self.parameters:
-            params["PARAMETERS"] = dict(self.parameters)
+        try:
+            if parameters := read_mapping(self.parameters, "parameters"):
+                params["PARAMETERS"] = parameters
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was started: {error}") from None
         with fail_at_once_unless_retryable(), self.hook as hook:
             workflow_id = str(hook.call("bizproc.workflow.start", params))
         self.log.info("Started workflow %s.", workflow_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -13,9 +12,12 @@ from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._params import warn_of_params
+from airflow_provider_b24.operators._values import read_list, read_mapping
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_b24.rest import Call
 
 
 class Bitrix24Operator(Bitrix24BaseOperator):
@@ -24,11 +26,14 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     Give ``method`` for one call, ``method`` and ``limit`` for the rows of a list, or ``calls`` for a batch.
 
     :param method: a REST method, such as ``crm.lead.get``. (templated)
-    :param parameters: its parameters; ``params`` is Airflow's own, here as everywhere. (templated)
+    :param parameters: its parameters, or a template that gives them; ``params`` is Airflow's own, here as everywhere.
+        (templated)
+    :param repeatable: whether the call may be sent again after a failure that leaves open whether the portal has
+        carried it out; ``None`` goes by what is known about the method.
     :param limit: read a list and return at most so many rows; whatever goes to XCom must fit there.
     :param id_field: the field a list is ordered by, for ``limit``.
-    :param calls: pairs of a method and its parameters, or mappings ``{"method": ..., "params": ...}``; 50 of them
-        travel in one request. (templated)
+    :param calls: pairs of a method and its parameters, or mappings ``{"method": ..., "params": ...}``, which may say
+        ``repeatable``, too; 50 of them travel in one request. (templated)
     :param halt: stop a batch at the first call that fails.
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: the result; a list of rows; or a list of results in the order of ``calls``.
@@ -46,10 +51,11 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         self,
         *,
         method: str | None = None,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
+        repeatable: bool | None = None,
         limit: int | None = None,
         id_field: str = "ID",
-        calls: Sequence[Any] | None = None,
+        calls: Sequence[Any] | str | None = None,
         halt: bool = False,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
@@ -57,14 +63,17 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
         self.method = method
         self.parameters = parameters
+        self.repeatable = repeatable
         self.limit = limit
         self.id_field = id_field
         self.calls = calls
         self.halt = halt
         if (method is None) == (calls is None):
             raise ValueError(f"{self.task_id}: give either method or calls")
-        if calls is not None and (parameters is not None or limit is not None):
-            raise ValueError(f"{self.task_id}: parameters and limit belong to method, not to calls")
+        if calls is not None and any(given is not None for given in (parameters, repeatable, limit)):
+            raise ValueError(
+                f"{self.task_id}: parameters, repeatable and limit belong to method, not to calls"
+            )
         if limit is not None and limit < 1:
             raise ValueError(f"{self.task_id}: limit is a number of rows, at least 1")
         if calls is None and parameters is None:
@@ -72,31 +81,25 @@ class Bitrix24Operator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the calls."""
+        calls, parameters = self._read()
         with fail_at_once_unless_retryable(), self.hook as hook:
             if self.calls is not None:
-                return self._results(hook.batch(self._pairs(self.calls), halt=self.halt))
+                return self._results(hook.batch(calls, halt=self.halt))
             method = str(self.method)
             if self.limit is not None:
-                return list(islice(hook.iterate(method, self.parameters, id_field=self.id_field), self.limit))
-            return hook.call(method, self.parameters)
+                return list(hook.iterate(method, parameters, id_field=self.id_field, limit=self.limit))
+            return hook.call(method, parameters, repeatable=self.repeatable)
 
-    @staticmethod
-    def _pairs(calls: Sequence[Any]) -> list[tuple[str, Mapping[str, Any]]]:
-        pairs = []
-        for number, call in enumerate(calls):
-            if isinstance(call, Mapping):
-                method, params = call.get("method"), call.get("params")
-            elif isinstance(call, (list, tuple)) and len(call) == 2:
-                method, params = call
-            else:
-                method, params = None, None
-            if not isinstance(method, str) or not (params is None or isinstance(params, Mapping)):
-                raise AirflowFailException(
-                    f"Nothing was sent: calls[{number}] is neither a pair of a method and its parameters "
-                    'nor {"method": ..., "params": ...}.'
-                )
-            pairs.append((method, params or {}))
-        return pairs
+    def _read(self) -> tuple[list[Call], dict[str, Any]]:
+        """Read the rendered fields.
+
+        :raises AirflowFailException: when they are not what they should be; nothing has been sent.
+        """
+        try:
+            calls = [_call_of(call, number) for number, call in enumerate(read_list(self.calls, "calls"))]
+            return calls, read_mapping(self.parameters, "parameters")
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was sent: {error}") from None
 
     def _results(self, replies: Sequence[Any]) -> list[Any]:
         failed = [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, Bitrix24Error)]
@@ -109,3 +112,21 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             self.log.error("%s", text)
             raise tried[0]
         raise AirflowFailException(text)
+
+
+def _call_of(call: Any, number: int) -> Call:
+    from airflow_provider_b24.rest import Call
+
+    repeatable = None
+    if isinstance(call, Mapping):
+        method, params, repeatable = call.get("method"), call.get("params"), call.get("repeatable")
+    elif isinstance(call, (list, tuple)) and len(call) == 2:
+        method, params = call
+    else:
+        method, params = None, None
+    if not isinstance(method, str) or not (params is None or isinstance(params, Mapping)):
+        raise ValueError(
+            f"calls[{number}] is neither a pair of a method and its parameters "
+            'nor {"method": ..., "params": ...}.'
+        )
+    return Call(method, params or {}, repeatable)

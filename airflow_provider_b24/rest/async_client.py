@@ -224,7 +224,8 @@ def _proxy_for(host: str) -> str | None:
     if proxy_bypass(name):
         return None
     proxies = getproxies()
-    return proxies.get(scheme) or proxies.get("all")
+    proxy = proxies.get(scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _no_response(error: Exception) -> NoResponse:

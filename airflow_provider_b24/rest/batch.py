@@ -22,7 +22,7 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import closed_error, converse, error_from_json
-from airflow_provider_b24.rest.encoding import command, parameters
+from airflow_provider_b24.rest.encoding import UnsendableValueError, command, parameters
 from airflow_provider_b24.rest.methods import Effect
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.wire import Conversation, Together
@@ -45,13 +45,15 @@ OnOutcome = Callable[[int, Outcome], None]
 def as_call(call: AnyCall) -> Call:
     """Accept a :class:`Call` or a ``(method, params)`` pair.
 
-    :raises ValueError: when it is neither.
+    :raises UnsendableValueError: when it is neither.
     """
     if isinstance(call, Call):
         return call
     if isinstance(call, tuple) and len(call) == 2:
         return Call(call[0], call[1] or {})
-    raise ValueError(f"Expected a Call or a pair of method and parameters, not {type(call).__name__}")
+    raise UnsendableValueError(
+        f"Expected a Call or a pair of method and parameters, not {type(call).__name__}"
+    )
 
 
 def converse_batch(
@@ -242,7 +244,7 @@ def _send(
     if len(portion) == 1:
         [item] = portion
         try:
-            item.finish((yield from converse(item.call, session, progress=item.progress, params=item.params)))
+            item.finish((yield from alone(item.call, session, item.progress, item.params)))
         except Bitrix24Error as error:
             item.finish(error)
         return None
@@ -304,6 +306,13 @@ def _progress_of(portion: Sequence[_Item], session: Session) -> Progress:
     return Progress(outer, session)
 
 
+def alone(call: Call, session: Session, progress: Progress, params: Mapping[str, Any]) -> Conversation[Reply]:
+    """Hold the conversation of one call that could have been in a batch."""
+    reply = yield from converse(call, session, progress=progress, params=params)
+    session.sizes.succeeded([call.method], 1, progress.seconds, session.timeout_of("batch"))
+    return reply
+
+
 def exchange(
     calls: Sequence[Call], commands: Sequence[str], session: Session, progress: Progress, *, halt: bool
 ) -> Conversation[list[Outcome | None]]:
@@ -325,7 +334,7 @@ def exchange(
         if error.ambiguous or isinstance(error, BatchError):
             session.sizes.failed(methods, size)
         raise
-    session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of(progress.call))
+    session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of("batch"))
     if not isinstance(reply.result, dict):
         raise TransportError(
             "unreadable_answer", "The response to the batch is not understood; the calls may have been done.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import ceil
 
 MAX_CALLS = 50
 """Calls in one batch, at most: the portal's own limit."""
@@ -30,15 +31,13 @@ class BatchSizes:
         """Learn from a request that was answered: the next is meant to take half its timeout, at most.
 
         :param seconds: how long the response took.
+        :param timeout: how long that of a batch may take.
         """
-        if size == 1:
-            # Alone, each request has the timeout for itself: what it took is no reason for or against two.
-            seconds = min(seconds, timeout / 2 / _GROWTH)
-        factor = min(_GROWTH, timeout / 2 / seconds) if seconds > 0 else _GROWTH
+        fits = int(size * timeout / 2 / seconds) if seconds > 0 else self._largest
         for method in methods:
             # One that was not full says nothing about a larger one.
-            if factor < 1 or size >= self.of(method):
-                self._sizes[method.lower()] = max(1, min(self._largest, round(size * factor + 0.49)))
+            if fits < size or size >= self.of(method):
+                self._sizes[method.lower()] = max(1, min(self._largest, fits, ceil(size * _GROWTH)))
 
     def failed(self, methods: Collection[str], size: int) -> None:
         """Learn from a request that was too large, or too slow to be answered."""

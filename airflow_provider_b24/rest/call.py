@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_b24.rest.encoding import UnsendableValueError
+
 _METHOD = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*\Z")
 
 
@@ -24,7 +26,7 @@ class Call:
         :mod:`airflow_provider_b24.rest.methods`.
     :param deadline: seconds it may take in all, waiting and repeating included; ``None`` for that of the batch, or of
         the client.
-    :raises ValueError: when ``method`` is no method name.
+    :raises UnsendableValueError: when ``method`` is no method name.
     """
 
     method: str
@@ -34,11 +36,11 @@ class Call:
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not _METHOD.match(self.method):
-            raise ValueError(
+            raise UnsendableValueError(
                 f"{self.method!r} is no REST method name: expected words joined by dots, such as 'crm.deal.list'"
             )
         if not isinstance(self.params, Mapping):
-            raise ValueError(
+            raise UnsendableValueError(
                 f"The parameters of {self.method} must be a mapping of names to values, "
                 f"not {type(self.params).__name__}"
             )
@@ -49,10 +51,10 @@ def answer_params(
 ) -> dict[str, Any]:
     """Put together the parameters of ``bizproc.event.send``.
 
-    :raises ValueError: when there is no event token.
+    :raises UnsendableValueError: when there is no event token.
     """
     if not isinstance(event_token, str) or not event_token:
-        raise ValueError("An answer needs the event token of the call that it answers")
+        raise UnsendableValueError("An answer needs the event token of the call that it answers")
     params: dict[str, Any] = {"EVENT_TOKEN": event_token}
     if return_values:
         params["RETURN_VALUES"] = dict(return_values)

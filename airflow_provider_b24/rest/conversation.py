@@ -191,7 +191,7 @@ def _attempt(
 
 
 def _request(call: Call, params: dict[str, Any], session: Session, progress: Progress) -> Request:
-    timeout = session.timeout_of(call)
+    timeout = session.timeout_of(call.method)
     remaining = progress.remaining()
     if remaining is not None:
         timeout = max(0.1, min(timeout, remaining))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -29,7 +29,7 @@ _NOT_IN_TOP_NAMES = re.compile(r"[\[\]\x00 .]")
 
 
 class UnsendableValueError(ValueError):
-    """A parameter's value cannot be sent to Bitrix24. Nothing was sent."""
+    """A call cannot be sent to Bitrix24 as it is, most often for a parameter's value. Nothing was sent."""
 
 
 class MalformedFormError(ValueError):
@@ -56,7 +56,7 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
     ``date``, ``time``                    ISO 8601
     ``UUID``                              its usual text
     ``Enum``                              its value, by this table
-    ``list``, ``tuple``                   a list
+    ``list``, ``tuple``, other sequences  a list
     mapping                               a mapping; with the keys 0 to n-1 a list
     numpy scalars and the like            their ``item()``, by this table
     ====================================  ==========================================
@@ -82,7 +82,7 @@ def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any, path: str, depth: int) -> Any:
     if type(value) is str:
         return _unicode(value, path)
-    if isinstance(value, (list, tuple, Mapping)):
+    if isinstance(value, (Sequence, Mapping)) and not isinstance(value, (str, bytes, bytearray, memoryview)):
         if depth >= MAX_DEPTH:
             raise UnsendableValueError(f"{path}: nested deeper than {MAX_DEPTH} levels")
         if not isinstance(value, Mapping):

@@ -136,9 +136,9 @@ class Session:
             return effect
         return Effect.SETS if call.repeatable else Effect.CREATES
 
-    def timeout_of(self, call: Call) -> float:
+    def timeout_of(self, method: str) -> float:
         """Seconds to wait for each part of a response: a batch may take twice as long."""
-        return self.patience.timeout * (2 if call.method == "batch" else 1)
+        return self.patience.timeout * (2 if method == "batch" else 1)
 
     def wait(self, seconds: float, cause: str, method: str) -> Conversation[None]:
         """Wait, and say so.
@@ -203,8 +203,10 @@ class Session:
         :param portal_now: the portal's clock when the answer arrived.
         """
         if reply_time is not None and reply_time.operating is not None:
+            # A number that is not the method's own closes nothing; where the portal does, its reset is still good.
+            used = reply_time.operating if self.facts(method).reports_operating else 0.0
             reset_at = reply_time.operating_reset_at
-            self.pacer.note_operating(self.owner, method, reply_time.operating, reset_at, portal_now)
+            self.pacer.note_operating(self.owner, method, used, reset_at, portal_now)
 
     def note_error(self, method: str, error: Bitrix24Error) -> None:
         """Correct the model of the portal's limits when it has refused a call that the model allowed."""

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from airflow_provider_b24.sandbox import notices
 from airflow_provider_b24.sandbox.alarm import Alarm
@@ -89,6 +89,8 @@ class SandboxPortal:
         `true` while the process goes on, the error code 404 when it is over, 499 when it was terminated;
         `older-portal`: the same with an empty code and "Empty root activity" for a process that is over;
         `documentation`: `403 ACCESS_DENIED` in any case.
+    :param operating_bill: whose operating time a batch uses up: that of the `calls` in it, as documented, or that of
+        the method `batch`, with the batch's number in the reply of every call, as was measured.
     :raises ValueError: when ``answers`` is none of these.
     """
 
@@ -103,6 +105,7 @@ class SandboxPortal:
         https: bool = False,
         limits: bool = True,
         answers: AnswerRules = "portal",
+        operating_bill: Literal["calls", "batch"] = "calls",
     ) -> None:
         self.clock: Clock = clock or Clock()
         self.tariff = tariff
@@ -111,6 +114,7 @@ class SandboxPortal:
         self.moved_to: str | None = None
         #: Seconds of operating time every call of a method costs, by method name.
         self.operating_costs: dict[str, float] = {}
+        self.operating_bill = operating_bill
         #: The one lock, and the signal that something in the portal has changed.
         self.changed = threading.Condition(threading.RLock())
         self.callers = Callers(self.clock, access_token_lifetime)

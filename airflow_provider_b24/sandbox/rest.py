@@ -200,7 +200,9 @@ def _no_number(name: str) -> None:
     raise ValueError(name)
 
 
-def _call(portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any]) -> dict[str, Any]:
+def _call(
+    portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any], *, inside_batch: bool = False
+) -> dict[str, Any]:
     begun, started = portal.clock.now(), time.perf_counter()
     method = portal.methods.get(name)
     if method is None:
@@ -230,7 +232,8 @@ def _call(portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any
         if result.total is not None:
             reply["total"] = result.total
     reply["time"] = _time(begun, processing)
-    operating, reset_at = portal.operating.spend(caller.key, name, processing)
+    billed = "batch" if inside_batch and portal.operating_bill == "batch" else name
+    operating, reset_at = portal.operating.spend(caller.key, billed, processing)
     reply["time"] |= {"operating_reset_at": reset_at, "operating": operating or 0}
     return reply
 
@@ -243,6 +246,9 @@ def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[st
         commands = {str(index): command for index, command in enumerate(commands)}
     if not isinstance(commands, dict):
         commands = {}
+    on_batch = portal.operating_bill == "batch"
+    if on_batch and portal.limits:
+        portal.operating.check(caller.key, "batch")
     halt = str(params.get("HALT", "")).lower() not in ("", "0", "false", "none")
     parts: dict[str, dict[str, Any]] = {
         name: {} for name in ("result", "result_error", "result_total", "result_next", "result_time")
@@ -263,8 +269,10 @@ def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[st
             if name in reply:
                 parts[f"result_{name}"][key] = reply[name]
     now = _time(begun, time.perf_counter() - started)
-    # The batch itself costs nothing, only the calls in it do.
-    now |= {"operating_reset_at": int(begun) + 600, "operating": 0}
+    operating, reset_at = (
+        portal.operating.spend(caller.key, "batch", 0.0) if on_batch else (0, int(begun) + 600)
+    )
+    now |= {"operating_reset_at": reset_at, "operating": operating}
     return {"result": {name: php_array(part) for name, part in parts.items()}, "time": now}
 
 
@@ -286,7 +294,7 @@ def _command(
         raise RestError(fault.status, fault.code, fault.description)
     if isinstance(fault, Delay):
         received.late += fault.seconds
-    return _call(portal, caller, name, _refer(parse_form(query), parts))
+    return _call(portal, caller, name, _refer(parse_form(query), parts), inside_batch=True)
 
 
 def _refer(value: Any, parts: Mapping[str, Mapping[str, Any]]) -> Any:

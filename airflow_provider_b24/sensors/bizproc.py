@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_b24.operators._values import read_list
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
 
 _ALL_DONE = "result and not (result | map(attribute='STATUS') | map('int') | select('equalto', 0) | list)"
 """There are tasks, and none has the status 0, *running*."""
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class BizprocWorkflowSensor(Bitrix24MethodSensor):
@@ -22,13 +26,15 @@ class BizprocWorkflowSensor(Bitrix24MethodSensor):
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-instances.html
     """
 
+    template_fields: Sequence[str] = ("workflow_id", "bitrix24_conn_id")
+
     def __init__(self, *, workflow_id: str, **kwargs: Any) -> None:
-        super().__init__(
-            method="bizproc.workflow.instances",
-            parameters={"SELECT": ["ID"], "FILTER": {"ID": workflow_id}},
-            condition="not result",
-            **kwargs,
-        )
+        super().__init__(method="bizproc.workflow.instances", parameters={}, condition="not result", **kwargs)
+        self.workflow_id = workflow_id
+
+    def parameters_to_send(self) -> dict[str, Any]:
+        """Ask for this workflow."""
+        return {"SELECT": ["ID"], "FILTER": {"ID": self.workflow_id}}
 
 
 class BizprocTaskSensor(Bitrix24MethodSensor):
@@ -39,19 +45,28 @@ class BizprocTaskSensor(Bitrix24MethodSensor):
     :class:`~airflow_provider_b24.sensors.rest.Bitrix24MethodSensor`.
 
     :param workflow_id: id of the process. (templated)
-    :param select: fields of the tasks to return, besides ``ID``, ``NAME``, ``STATUS`` and ``USER_ID``. (templated)
+    :param select: fields of the tasks to return, besides ``ID``, ``NAME``, ``STATUS`` and ``USER_ID``: names, one name,
+        or a template that gives them. (templated)
     :return: the tasks; their ``STATUS`` says what was decided (1 approved, 2 rejected, 3 done, 4 cancelled ...).
 
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-task/bizproc-task-list.html
     """
 
-    def __init__(self, *, workflow_id: str, select: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(
-            method="bizproc.task.list",
-            parameters={
-                "SELECT": ["ID", "NAME", "STATUS", "USER_ID", *select],
-                "FILTER": {"WORKFLOW_ID": workflow_id},
-            },
-            condition=_ALL_DONE,
-            **kwargs,
-        )
+    template_fields: Sequence[str] = ("workflow_id", "select", "bitrix24_conn_id")
+
+    def __init__(self, *, workflow_id: str, select: Sequence[str] | str = (), **kwargs: Any) -> None:
+        super().__init__(method="bizproc.task.list", parameters={}, condition=_ALL_DONE, **kwargs)
+        self.workflow_id = workflow_id
+        self.select = select
+
+    def parameters_to_send(self) -> dict[str, Any]:
+        """Ask for the tasks of this workflow.
+
+        :raises ValueError: when ``select`` is no list of names.
+        """
+        name = self.select.strip() if isinstance(self.select, str) else ""
+        more = [name] if _FIELD.fullmatch(name) else read_list(self.select, "select")
+        return {
+            "SELECT": ["ID", "NAME", "STATUS", "USER_ID", *more],
+            "FILTER": {"WORKFLOW_ID": self.workflow_id},
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,12 +21,17 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._params import warn_of_params
-from airflow_provider_b24.sensors._condition import Condition, compiled, holds
+from airflow_provider_b24.operators._values import read_mapping
+from airflow_provider_b24.sensors._condition import SHORTEST_LOOK, Condition, ConditionError, compiled, holds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+
+
+_GRACE = dt.timedelta(seconds=90)
+"""How long after the end a triggerer may take to say so, before Airflow takes it for dead."""
 
 
 class Bitrix24MethodSensor(BaseSensorOperator):
@@ -34,10 +40,12 @@ class Bitrix24MethodSensor(BaseSensorOperator):
     A portal that cannot be reached for a while does not end the waiting; a refusal does.
 
     :param method: a REST method that only reads, such as ``crm.deal.get``. (templated)
-    :param parameters: its parameters; ``params`` is Airflow's own, here as everywhere. (templated)
-    :param condition: ``None`` waits for a result that is not empty; a text is a Jinja expression about
-        ``result``, such as ``result.STAGE_ID == 'WON'``; a callable is given the result. In deferrable mode
-        a callable runs in a worker, once for each different result; an expression runs in the triggerer.
+    :param parameters: its parameters, or a template that gives them; ``params`` is Airflow's own, here as everywhere.
+        (templated)
+    :param condition: ``None`` waits for a result that is not empty, nor a list without rows under a key such as
+        ``items``; a text is a Jinja expression about ``result``, such as ``result.STAGE_ID == 'WON'``, which does not
+        hold while something it is about is not there; a callable is given the result. In deferrable mode a callable
+        runs in a worker, once for each different result; an expression runs in the triggerer.
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :param deferrable: wait in the triggerer, which asks for all waiting tasks of a connection in one request.
     :return: the result that satisfied the condition.
@@ -53,7 +61,7 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         self,
         *,
         method: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | str | None = None,
         condition: Condition = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -93,15 +101,35 @@ class Bitrix24MethodSensor(BaseSensorOperator):
             return asked.xcom_value
         return self._defer(deadline, asked.xcom_value)
 
+    def parameters_to_send(self) -> dict[str, Any]:
+        """Give the parameters of the method, from the rendered fields.
+
+        :raises ValueError: when they are not what they should be.
+        """
+        return read_mapping(self.parameters, "parameters")
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Ask once."""
         try:
+            parameters = self.parameters_to_send()
+        except ValueError as error:
+            raise AirflowFailException(f"Nothing was sent: {error}") from None
+        try:
             with fail_at_once_unless_retryable():
-                result = self.hook.call(self.method, self.parameters)
+                client = self.hook.get_conn()
+                result = client.call(
+                    self.method, parameters, deadline=max(self.timeout, SHORTEST_LOOK)
+                ).result
         except Bitrix24Error as error:
             self.log.warning("Still waiting, for the portal gave no answer this time. %s", error)
             return PokeReturnValue(is_done=False)
-        return PokeReturnValue(is_done=holds(self.condition, result), xcom_value=result)
+        return PokeReturnValue(is_done=self._holds(result), xcom_value=result)
+
+    def _holds(self, result: Any) -> bool:
+        try:
+            return holds(self.condition, result)
+        except ConditionError as error:
+            raise AirflowFailException(str(error)) from error
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Judge what the triggerer saw."""
@@ -114,7 +142,7 @@ class Bitrix24MethodSensor(BaseSensorOperator):
             raise AirflowSensorTimeout(
                 f"{self.method} did not answer what this task waits for within {self.timeout:g} seconds."
             )
-        if holds(self.condition, event["result"]):
+        if self._holds(event["result"]):
             return event["result"]
         return self._defer(event["deadline"], event["result"])
 
@@ -125,7 +153,7 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         self.defer(
             trigger=Bitrix24MethodTrigger(
                 method=self.method,
-                params=plain(self.parameters or {}),
+                params=plain(self.parameters_to_send()),
                 condition=self.condition if isinstance(self.condition, str) else None,
                 judged=fingerprint(judged) if callable(self.condition) else None,
                 poll_interval=self.poke_interval,
@@ -133,4 +161,6 @@ class Bitrix24MethodSensor(BaseSensorOperator):
                 bitrix24_conn_id=self.bitrix24_conn_id,
             ),
             method_name="execute_complete",
+            # Where no triggerer lives, the scheduler ends the wait.
+            timeout=dt.timedelta(seconds=max(deadline - time.time(), 0.0)) + _GRACE,
         )

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from airflow_provider_b24.exceptions import AuthError
+
 if TYPE_CHECKING:
     from airflow_provider_b24.rest import Coalescer
 
@@ -43,8 +45,8 @@ class _Shared:
 async def shared_portal(conn_id: str) -> AsyncIterator[Coalescer]:
     """Give the coalescer that all triggers with this connection use in the running event loop.
 
-    It is closed when its last user leaves, so that a changed connection is read anew. What is on its way by then
-    arrives first.
+    It is closed when its last user leaves. What is on its way by then arrives first. After a refusal of the
+    credentials whoever comes next reads the connection anew: somebody may have replaced them.
 
     :param conn_id: the Airflow connection.
     :raises ConnectionConfigError: when the connection cannot be used.
@@ -54,8 +56,13 @@ async def shared_portal(conn_id: str) -> AsyncIterator[Coalescer]:
     shared.users += 1
     try:
         yield await shared.coalescer()
+    except AuthError:
+        if portals.get(conn_id) is shared:
+            del portals[conn_id]
+        raise
     finally:
         shared.users -= 1
         if not shared.users:
-            portals.pop(conn_id, None)
+            if portals.get(conn_id) is shared:
+                del portals[conn_id]
             await shared.close()

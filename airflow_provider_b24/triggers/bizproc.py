@@ -101,11 +101,9 @@ class BizprocEventSendTrigger(BaseTrigger):
         from airflow_provider_b24.rest.call import answer_params
 
         left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
-        # Only answers of the same deadline travel together; and one that a locked process holds up, holds up all.
-        deadline = _SECONDS_TO_SEND if left >= _SECONDS_TO_SEND else max(left // 10 * 10, 1.0)
         async with shared_portal(self.bitrix24_conn_id) as portal:
             await portal.call(
                 "bizproc.event.send",
                 answer_params(self.event_token, self.return_values, self.log_message),
-                deadline=deadline,
+                deadline=min(_SECONDS_TO_SEND, max(left, 1.0)),
             )

@@ -11,8 +11,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_b24.exceptions import Bitrix24Error
-from airflow_provider_b24.sensors._condition import holds
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, ConnectionConfigError
+from airflow_provider_b24.rest.encoding import UnsendableValueError
+from airflow_provider_b24.sensors._condition import SHORTEST_LOOK, ConditionError, holds
 from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
@@ -75,29 +76,64 @@ class Bitrix24MethodTrigger(BaseTrigger):
         return f"<{type(self).__name__} {self.method} bitrix24_conn_id={self.bitrix24_conn_id}>"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask until there is something to report."""
+        """Ask until there is something to report, or the deadline is over."""
         # The worker asked a moment ago.
         await settled(time.monotonic())
+        while True:
+            remaining = self.deadline - time.time()
+            event = await self._look(max(remaining, SHORTEST_LOOK))
+            if event is None and (remaining := self.deadline - time.time()) <= 0:
+                event = {"status": "timeout"}
+            if event is not None:
+                yield event_of(event)
+                return
+            await asyncio.sleep(min(self.poll_interval, remaining))
+
+    async def _look(self, seconds: float) -> dict[str, Any] | None:
+        """Ask once.
+
+        :param seconds: how long that may take.
+        :return: what to report, ``None`` when there is nothing yet.
+        """
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
         try:
-            async with shared_portal(self.bitrix24_conn_id) as portal:
-                while True:
-                    try:
-                        result = (await portal.call(self.method, self.params)).result
-                    except Bitrix24Error as error:
-                        if not error.retryable:
-                            raise
-                        self.log.warning("Still waiting, for the portal gave no answer this time. %s", error)
-                    else:
-                        if self._is_worth_a_worker(result):
-                            yield event_of({"status": "result", "result": result, "deadline": self.deadline})
-                            return
-                    remaining = self.deadline - time.time()
-                    if remaining <= 0:
-                        yield event_of({"status": "timeout"})
-                        return
-                    await asyncio.sleep(min(self.poll_interval, remaining))
+            async with asyncio.timeout(seconds):
+                result = await self._ask(seconds)
+            if self._is_worth_a_worker(result):
+                return {"status": "result", "result": result, "deadline": self.deadline}
+        except TimeoutError:
+            self.log.warning("The portal has not answered %s within %.0f s.", self.method, seconds)
         except Bitrix24Error as error:
-            yield event_of(error_event(error))
+            if not error.retryable:
+                return error_event(error)
+            self.log.warning("Still waiting, for the portal gave no answer this time. %s", error)
+        except (UnsendableValueError, ConditionError) as error:
+            return error_event(Bitrix24Error("cannot_be_asked", str(error), method=self.method))
+        except AirflowNotFoundException:
+            missing = ConnectionConfigError(
+                "no_connection", f"There is no connection {self.bitrix24_conn_id!r}."
+            )
+            # As in the other modes, where it fails a try: somebody may be about to add it.
+            missing.retryable = True
+            return error_event(missing)
+        except Exception as error:
+            # Airflow cannot give the connection now, for example. Its words may hold secrets.
+            self.log.warning(
+                "Still waiting, although this time nothing could be asked: %s.", type(error).__name__
+            )
+        return None
+
+    async def _ask(self, seconds: float) -> Any:
+        for connection_is_new in (False, True):
+            try:
+                async with shared_portal(self.bitrix24_conn_id) as portal:
+                    return (await portal.call(self.method, self.params, deadline=seconds)).result
+            except AuthError as error:
+                # Somebody may have replaced the credentials since the connection was read.
+                if connection_is_new or error.retryable:
+                    raise
+        raise AssertionError
 
     def _is_worth_a_worker(self, result: Any) -> bool:
         if self.judged is not None:

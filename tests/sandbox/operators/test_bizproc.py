@@ -2,9 +2,10 @@
 
 import datetime as dt
 import logging
+from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ServerError, TransportError
 from airflow_provider_b24.hooks.connection import PortalConnection
@@ -214,6 +215,17 @@ def test_a_retry_that_is_refused_counts_the_earlier_try_as_delivered(
     with caplog.at_level(logging.WARNING):
         assert run_task(operator, try_number=2) is True
     assert len(portal.answers) == 1
+
+
+@pytest.mark.parametrize("limit", [None, dt.timedelta(minutes=5)])
+def test_a_deferred_answer_does_not_wait_for_ever_for_a_triggerer(waiting_process, xcoms, limit):
+    operator = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True, execution_timeout=limit
+    )
+    ti = SimpleNamespace(dag_id="dag", task_id="answer", run_id="run", map_index=-1, try_number=1)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute({"ti": ti})
+    assert deferred.value.timeout == (limit or dt.timedelta(hours=1))
 
 
 def test_a_triggerer_that_died_after_sending_does_not_fail_the_task(portal, waiting_process, run_task, xcoms):

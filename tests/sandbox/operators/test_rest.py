@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import traceback
 import warnings
+from collections.abc import Sequence
 
 import pytest
 from airflow.sdk import DAG
@@ -11,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_b24.exceptions import ServerError
 from airflow_provider_b24.operators.rest import Bitrix24Operator
-from airflow_provider_b24.rest import client, session
-from airflow_provider_b24.sandbox import AnswerStatus
+from airflow_provider_b24.rest import Patience
+from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
@@ -31,7 +33,7 @@ def run(run_task):
 @pytest.fixture
 def broken(portal, monkeypatch):
     """Let a method fail for good with an error that may pass, and nobody wait for that."""
-    monkeypatch.setattr(client, "Patience", lambda **settings: session.Patience(**settings | {"attempts": 1}))
+    monkeypatch.setattr("airflow_provider_b24.rest.Patience", lambda: Patience(attempts=1))
 
     def broken(method, times=None):
         portal.faults.add(AnswerStatus(500, "INTERNAL_SERVER_ERROR"), method=method, times=times)
@@ -53,6 +55,66 @@ def test_a_list_gives_as_many_rows_as_asked_for(portal, run):
     rows = run(method="crm.lead.list", parameters={"select": ["ID"]}, limit=70)
     assert [int(row["ID"]) for row in rows] == list(range(1, 71))
     assert len(run(method="crm.lead.list", parameters={"select": ["ID"]}, limit=1000)) == 120
+
+
+def test_no_more_pages_are_read_than_are_asked_for(portal, run):
+    portal.add_records("lead", 5000)
+    assert len(run(method="crm.lead.list", limit=60)) == 60
+    pages = [
+        len(request.parameters["cmd"]) if request.method == "batch" else 1 for request in portal.requests
+    ]
+    assert sum(pages) <= 3
+
+
+@pytest.mark.parametrize(
+    "rendered",
+    ["{{ dag_run.conf['fields'] }}", "{{ dag_run.conf['fields'] | tojson }}", '{"a": "1"}', "{'a': '1'}"],
+)
+def test_a_template_may_give_all_parameters(run, rendered):
+    assert run({"fields": {"a": "1"}}, method="sandbox.echo", parameters=rendered) == {"a": "1"}
+
+
+@pytest.mark.parametrize("rendered", ["{{ dag_run.conf['nothing'] }}", "", None])
+def test_a_template_that_gives_nothing_gives_no_parameters(run, rendered):
+    assert run({"nothing": ""}, method="sandbox.echo", parameters=rendered) in ([], {})
+
+
+@pytest.mark.parametrize("rendered", ["[1, 2]", "no mapping", "7", "None"])
+def test_parameters_that_are_no_mapping_fail_at_once_and_show_what_was_read(portal, run, rendered):
+    with pytest.raises(AirflowFailException, match=f"parameters .*{re.escape(rendered)}"):
+        run(method="sandbox.echo", parameters=rendered)
+    assert portal.requests == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_template_may_give_all_calls(run, as_json):
+    calls = [["sandbox.echo", {"n": "1"}], {"method": "sandbox.echo", "params": {"n": "2"}}]
+    template = "{{ dag_run.conf['calls'] | tojson }}" if as_json else "{{ dag_run.conf['calls'] }}"
+    assert [result["n"] for result in run({"calls": calls}, calls=template)] == ["1", "2"]
+
+
+class Results(Sequence):
+    """What Airflow gives for the results of a mapped task: a sequence that is no list."""
+
+    def __init__(self, *items):
+        self._items = items
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, index):
+        return self._items[index]
+
+
+def test_results_of_mapped_tasks_can_be_parameters_and_calls(run):
+    assert run(method="sandbox.echo", parameters={"ids": Results(1, 2)}) == {"ids": ["1", "2"]}
+    calls = Results(["sandbox.echo", {"n": 1}], ["sandbox.echo", {"n": Results(2)}])
+    assert [result["n"] for result in run(calls=calls)] == ["1", ["2"]]
+
+
+def test_a_call_that_the_caller_knows_to_be_repeatable_is_repeated(portal, run):
+    portal.faults.add(DropConnection(after_work=True))
+    assert run(method="sandbox.echo", parameters={"a": 1}, repeatable=True) == {"a": "1"}
 
 
 def test_many_calls_give_their_results_in_order_and_few_requests(portal, run):

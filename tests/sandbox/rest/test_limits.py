@@ -158,6 +158,53 @@ def test_a_refusal_for_operating_time_is_waited_out(moved):
     client.close()
 
 
+@pytest.mark.parametrize("bill", ["calls", "batch"])
+def test_numbers_out_of_a_batch_close_no_method(client, moved, bill):
+    moved.portal.operating_bill = bill
+    [one, _] = client.batch([("sandbox.work", {"SECONDS": 490}), ("profile", {})])
+    assert one.time.operating >= 480
+
+    if bill == "batch":
+        # What was billed to the batch is not billed to its calls.
+        client.call("sandbox.work", {"SECONDS": 1})
+        client.call("profile")
+        assert moved.passed == 0
+    else:
+        client.call("sandbox.work", {"SECONDS": 1})
+        assert moved.passed == pytest.approx(600, abs=61), "asked again every minute, for nothing is known"
+
+
+def test_a_batch_that_is_closed_itself_is_waited_for(client, moved):
+    moved.portal.operating_bill = "batch"
+    client.batch([("sandbox.work", {"SECONDS": 490}), ("profile", {})])
+    assert moved.statuses() == [200]
+
+    outcomes = client.batch([("profile", {}), ("profile", {})])
+
+    assert [outcome.result["ID"] for outcome in outcomes] == ["1", "1"]
+    assert moved.passed == pytest.approx(600, abs=2)
+    assert moved.statuses() == [200, 429, 200]
+
+
+def test_a_batch_that_stays_closed_beyond_the_deadline_says_until_when(client, moved):
+    moved.portal.operating_bill = "batch"
+    client.batch([("sandbox.work", {"SECONDS": 490}), ("profile", {})])
+
+    outcomes = client.batch([("crm.lead.add", {"fields": {"TITLE": "x"}})] * 2, deadline=30)
+
+    assert {type(outcome) for outcome in outcomes} == {OperationTimeLimitError}
+    assert outcomes[0].retry_after == pytest.approx(600, abs=2)
+    assert (outcomes[0].retryable, outcomes[0].ambiguous) == (True, False)
+
+
+def test_a_list_is_read_while_its_batches_are_closed(client, moved):
+    moved.portal.operating_bill = "batch"
+    moved.portal.add_records("lead", 300)
+    client.batch([("sandbox.work", {"SECONDS": 490}), ("profile", {})])
+
+    assert len(list(client.iterate("crm.lead.list"))) == 300
+
+
 def test_many_callers_in_one_loop_share_requests(moved):
     webhook = Webhook.from_url(moved.portal.webhook.url)
 

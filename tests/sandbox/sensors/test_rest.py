@@ -1,7 +1,10 @@
 """Waiting for what a REST method answers: the same in every mode."""
 
+import asyncio
+import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import (
@@ -9,11 +12,16 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    TaskDeferred,
 )
 
-from airflow_provider_b24.sandbox import AnswerHtml, AskPerson, Finish
+from airflow_provider_b24.exceptions import AuthError
+from airflow_provider_b24.sandbox import AnswerHtml, AskPerson, Delay, Finish
 from airflow_provider_b24.sensors.bizproc import BizprocTaskSensor, BizprocWorkflowSensor
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
+from airflow_provider_b24.triggers._events import error_of
+from airflow_provider_b24.triggers._shared_portal import shared_portal
+from airflow_provider_b24.triggers.rest import Bitrix24MethodTrigger
 
 pytestmark = pytest.mark.usefixtures("webhook_connection", "impatient")
 
@@ -109,11 +117,140 @@ def test_a_condition_that_is_no_expression_fails_when_the_dag_is_parsed():
         Bitrix24MethodSensor(task_id="wait", method="profile", condition="result ==")
 
 
+@pytest.mark.parametrize("condition", ["result[0].TITLE == 'late'", "result[0].TITLE > 'a'"])
+def test_a_condition_about_what_is_not_there_yet_does_not_hold_yet(portal, wait, soon, condition):
+    soon(portal.add_records, "lead", [{"TITLE": "late"}])
+    [lead] = wait(
+        Bitrix24MethodSensor,
+        method="crm.lead.list",
+        parameters={"select": ["ID", "TITLE"]},
+        condition=condition,
+    )
+    assert lead["TITLE"] == "late"
+
+
+def test_a_condition_that_cannot_be_judged_fails_at_once_and_shows_itself(portal, wait):
+    portal.add_records("lead", 1)
+    with pytest.raises(AirflowFailException, match=r"result \+ 1.*TypeError"):
+        wait(Bitrix24MethodSensor, method="crm.lead.list", condition="result + 1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "parameters"),
+    [("item:147", "crm.item.list", {"entityTypeId": 147}), ("task", "tasks.task.list", {})],
+)
+def test_a_list_under_a_key_is_empty_when_it_has_no_rows(portal, wait, soon, kind, method, parameters):
+    soon(portal.add_records, kind, [{"TITLE": "late"}])
+    result = wait(Bitrix24MethodSensor, method=method, parameters=parameters)
+    [[item]] = result.values()
+    assert "late" in item.values()
+
+
+def test_a_condition_means_the_key_and_not_the_method_of_a_mapping(portal, wait, soon):
+    soon(portal.add_records, "item:147", [{"TITLE": "late"}])
+    result = wait(
+        Bitrix24MethodSensor,
+        method="crm.item.list",
+        parameters={"entityTypeId": 147},
+        condition="result.items",
+    )
+    assert len(result["items"]) == 1
+
+
+def first_event_of(trigger):
+    return asyncio.run(asyncio.wait_for(anext(trigger.run()), 25)).payload
+
+
+@pytest.fixture
+def trigger():
+    """Makes a trigger that asks for leads."""
+
+    def make(seconds=5.0, **fields):
+        return Bitrix24MethodTrigger(
+            **{
+                "method": "crm.lead.list",
+                "params": {},
+                "condition": None,
+                "judged": None,
+                "poll_interval": 0.05,
+                "deadline": time.time() + seconds,
+                "bitrix24_conn_id": "bitrix24_default",
+            }
+            | fields
+        )
+
+    return make
+
+
+def test_a_portal_that_does_not_answer_keeps_no_trigger_beyond_its_deadline(portal, trigger):
+    portal.faults.add(Delay(3600), times=None)
+    assert first_event_of(trigger(0.2)) == {"status": "timeout"}
+
+
+def test_a_trigger_that_starts_after_its_deadline_looks_once(portal, trigger):
+    assert first_event_of(trigger(-60)) == {"status": "timeout"}
+    portal.add_records("lead", 1)
+    assert first_event_of(trigger(-60))["status"] == "result"
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment_ends_no_trigger(portal, trigger, monkeypatch, caplog):
+    from airflow_provider_b24.hooks.connection import PortalConnection
+
+    portal.add_records("lead", 1)
+    usual, failures = PortalConnection.load, [RuntimeError("s3cr3t"), RuntimeError("s3cr3t")]
+
+    def load(conn_id):
+        if failures:
+            raise failures.pop()
+        return usual(conn_id)
+
+    monkeypatch.setattr(PortalConnection, "load", load)
+    assert first_event_of(trigger())["status"] == "result"
+    assert failures == []
+    assert "s3cr3t" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"bitrix24_conn_id": "nowhere"}, "nowhere"),
+        ({"condition": "result + 1"}, "TypeError"),
+        ({"params": {"auth": "x"}}, "'auth' is not a parameter"),
+    ],
+)
+def test_what_no_waiting_can_put_right_is_reported(portal, trigger, fields, reason):
+    event = first_event_of(trigger(**fields))
+    assert event["status"] == "error"
+    assert reason in str(error_of(event))
+
+
+def test_credentials_that_were_replaced_are_noticed_by_those_who_wait(portal, trigger, monkeypatch):
+    connection = json.dumps({"conn_type": "bitrix24", "host": portal.webhook.url})
+    wrong = connection.replace(portal.webhook.code, "mistyped")
+    monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", wrong)
+
+    async def wait():
+        async with shared_portal("bitrix24_default") as used_by_others:
+            with pytest.raises(AuthError):
+                await used_by_others.call("profile")
+            monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", connection)
+            return [event.payload async for event in trigger().run()]
+
+    portal.add_records("lead", 1)
+    [event] = asyncio.run(asyncio.wait_for(wait(), 25))
+    assert event["status"] == "result"
+
+
+@pytest.mark.parametrize("timeout", [5, 3600])
+def test_a_deferred_sensor_ends_when_no_triggerer_lives(timeout):
+    sensor = Bitrix24MethodSensor(task_id="wait", method="crm.lead.list", timeout=timeout, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    # A living one ends the wait by itself, with words of its own.
+    assert timeout < deferred.value.timeout.total_seconds() <= timeout + 120
+
+
 def test_many_waiting_tasks_ask_in_one_request(portal, xcoms):
-    import asyncio
-
-    from airflow_provider_b24.triggers.rest import Bitrix24MethodTrigger
-
     portal.add_records("lead", 20)
 
     async def ask(number):
@@ -139,6 +276,27 @@ def test_a_workflow_is_waited_for_until_it_ends(portal, wait, soon):
     process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
     soon(portal.engine.terminate, process, "enough")
     assert wait(BizprocWorkflowSensor, workflow_id=process.id) == []
+
+
+@pytest.mark.parametrize("select", ["{{ params.fields }}", ["DESCRIPTION"], "DESCRIPTION", '["DESCRIPTION"]'])
+def test_the_fields_of_a_task_may_be_a_template(portal, run_task, select):
+    sensor = BizprocTaskSensor(task_id="wait", workflow_id="{{ dag_run.conf['id'] }}", select=select)
+    sensor.condition = "result | length == 0"
+    sensor.render_template_fields(
+        {"params": {"fields": ["DESCRIPTION"]}, "dag_run": SimpleNamespace(conf={"id": "w"})}
+    )
+    sensor.poke({})
+    [request] = portal.requests
+    assert request.parameters["SELECT"] == ["ID", "NAME", "STATUS", "USER_ID", "DESCRIPTION"]
+    assert request.parameters["FILTER"] == {"WORKFLOW_ID": "w"}
+
+
+@pytest.mark.parametrize("rendered", ["{{ params.by }}", '{"filter": {"TITLE": "late"}}'])
+def test_a_template_may_give_all_parameters(portal, rendered):
+    sensor = Bitrix24MethodSensor(task_id="wait", method="crm.lead.list", parameters=rendered)
+    sensor.render_template_fields({"params": {"by": {"filter": {"TITLE": "late"}}}})
+    sensor.poke({})
+    assert portal.requests[0].parameters == {"filter": {"TITLE": "late"}}
 
 
 def test_people_are_waited_for_until_they_have_decided(portal, wait, soon):

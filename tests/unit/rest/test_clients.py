@@ -254,3 +254,31 @@ def test_a_time_limit_ends_a_long_batch_at_once_and_no_further_request_is_sent(w
         thread.join(60)
         assert not thread.is_alive()
     assert len(sent) <= 4
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("proxy.example.org:3128", "http://proxy.example.org:3128"),
+        ("http://proxy.example.org:3128", "http://proxy.example.org:3128"),
+        ("", None),
+    ],
+)
+def test_a_proxy_may_be_named_without_its_scheme(webhook, monkeypatch, named, meant):
+    import httpx
+
+    seen = []
+    usual = httpx.AsyncHTTPTransport.__init__
+
+    def note(self, **options):
+        seen.append(options["proxy"])
+        usual(self, **options)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "__init__", note)
+    monkeypatch.setenv("HTTPS_PROXY", named)
+
+    async def main():
+        AsyncBitrix24Client(webhook)._transport("https://example.bitrix24.com")
+
+    asyncio.run(main())
+    assert seen == [meant]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError, TransportError
-from airflow_provider_b24.rest import Call
+from airflow_provider_b24.rest import Call, MethodFacts
 from airflow_provider_b24.rest.encoding import parse_form
 from airflow_provider_b24.rest.lists import converse_list
 from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
@@ -30,6 +30,8 @@ class ListPortal:
         self.asked = []
         self.troubles = []
         self.errors = []
+        self.too_many = 51
+        self.sizes = []
 
     def __call__(self, request):
         self.requests += 1
@@ -38,8 +40,12 @@ class ListPortal:
             if trouble is not None:
                 return trouble
         method, body = request.url.rpartition("/")[2], json.loads(request.body)
+        self.sizes.append(len(body["cmd"]) if method == "batch" else 1)
         if method != "batch":
-            return self.answer(self.list(body))
+            page = self.list(body)
+            return self.answer(page, 400 if "error" in page else 200)
+        if len(body["cmd"]) >= self.too_many:
+            return NoResponse(TransportFailure.TIMEOUT, "ReadTimeout")
         parts = {name: {} for name in ("result", "result_error", "result_total", "result_next")}
         for key, command in body["cmd"].items():
             params = parse_form(command.partition("?")[2].encode())
@@ -48,6 +54,9 @@ class ListPortal:
                 parts["result_error"][key] = {"error": error, "error_description": ""}
                 break
             one = self.list(self.resolve(params, parts["result"]))
+            if "error" in one:
+                parts["result_error"][key] = one
+                break
             parts["result"][key] = one["result"]
             for name in ("total", "next"):
                 if name in one:
@@ -95,7 +104,9 @@ def read(answer, drive, open_session):
     def run(portal, method="crm.lead.list", params=None, deadline=None, **options):
         driver = drive(portal)
         run.driver = driver
-        driver.hold(converse_list(Call(method, params or {}), open_session(), deadline=deadline, **options))
+        settings = {name: options.pop(name) for name in ("batch_size", "methods") if name in options}
+        session = open_session(**settings)
+        driver.hold(converse_list(Call(method, params or {}), session, deadline=deadline, **options))
         return [int(row[portal.id_name]) for row in driver.records]
 
     return run
@@ -300,6 +311,101 @@ def test_a_limit_is_kept_by_offset(read, answer):
     assert portal.pages == 3
 
 
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("user.get", {"sort": "ID", "order": "DESC"}),
+        ("department.get", {"sort": "NAME", "order": "ASC", "PARENT": 1}),
+        ("some.new.list", {"ORDER": "ASC"}),
+        ("some.new.list", {"sort": "NAME"}),
+    ],
+)
+def test_an_order_that_is_a_text_is_kept_and_the_list_read_by_offset(read, answer, method, params):
+    portal = ListPortal(answer, range(300, 0, -1), orders=False)
+
+    assert read(portal, method, params) == list(range(300, 0, -1))
+    assert all(asked[name] == str(value) for asked in portal.asked for name, value in params.items())
+
+
+def test_a_method_that_refuses_to_filter_by_id_is_read_by_offset(read, answer):
+    portal = ListPortal(answer, range(1, 301))
+    original = portal.list
+
+    def picky(params):
+        if any(name.startswith(">") for name in params.get("filter") or {}):
+            return {"error": "ERROR_ARGUMENT", "error_description": "Unknown filter field"}
+        return original(params)
+
+    portal.list = picky
+    assert read(portal) == list(range(1, 301))
+
+
+def test_what_reading_by_offset_is_refused_for_is_the_error(read, answer):
+    portal = ListPortal(answer, range(1, 301))
+    portal.list = lambda params: {"error": "ERROR_ARGUMENT", "error_description": "entityTypeId is missing"}
+
+    with pytest.raises(Bitrix24Error, match="entityTypeId is missing"):
+        read(portal)
+
+
+@pytest.mark.parametrize("next_start", ["always 50", "as if", "none"])
+@pytest.mark.parametrize("total", [True, False])
+def test_a_method_that_ignores_start_is_not_read_for_ever_and_no_record_comes_twice(
+    read, answer, next_start, total
+):
+    portal = ListPortal(answer, range(1, 301), orders=False)
+    original = portal.list
+
+    def stuck(params):
+        page = original({**params, "start": "0"})
+        page["next"] = {"always 50": 50, "as if": int(params.get("start") or 0) + 50, "none": None}[
+            next_start
+        ]
+        return page if total else {name: part for name, part in page.items() if name != "total"}
+
+    portal.list = stuck
+    if next_start == "none":
+        assert read(portal, "user.get") == list(range(1, 51))
+    else:
+        with pytest.raises(Bitrix24Error, match="ignores 'start'"):
+            read(portal, "user.get")
+        assert [int(row["ID"]) for row in read.driver.records] == list(range(1, 51))
+
+
+def test_a_caller_may_say_how_a_method_is_read(read, answer):
+    portal = ListPortal(answer, range(1, 301), id_name="number")
+    known = {"vendor.list": MethodFacts(id_field="number")}
+
+    assert read(portal, "vendor.list", methods=known) == list(range(1, 301))
+    assert portal.asked[0]["filter"] == {">number": "0"}
+
+    portal = ListPortal(answer, range(1, 301), orders=False)
+    known = {"vendor.": MethodFacts(read_by="offset", order={"ID": "ASC"})}
+    assert read(portal, "vendor.list", methods=known) == list(range(1, 301))
+    assert all("filter" not in asked and asked["order"] == {"ID": "ASC"} for asked in portal.asked)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("method", ["crm.lead.list", "user.get"])
+@pytest.mark.parametrize("too_many", [2, 3, 9, 30])
+def test_requests_get_smaller_when_pages_are_slow(read, answer, method, too_many):
+    portal = ListPortal(answer, range(1, 5001), orders=method != "user.get")
+    portal.too_many = too_many
+
+    assert read(portal, method) == list(range(1, 5001))
+
+
+@pytest.mark.parametrize("method", ["crm.lead.list", "user.get"])
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_request_holds_no_more_pages_than_it_may(read, answer, method, size):
+    portal = ListPortal(answer, range(1, 701), orders=method != "user.get")
+
+    assert read(portal, method, batch_size=size) == list(range(1, 701))
+    assert max(portal.sizes) == size
+
+
 # Trouble
 
 
@@ -389,7 +495,6 @@ def test_a_page_that_does_not_advance_is_an_error_instead_of_an_endless_loop(rea
     [
         ({"start": 50}, "start"),
         ({"filter": [1]}, "must be a mapping"),
-        ({"order": "ID"}, "must be a mapping"),
         ({"filter": {">ID": "x"}}, "must be a number"),
         ({"filter": {"TITLE": "$result[c0]"}}, "cannot carry"),
     ],
@@ -405,7 +510,7 @@ def test_a_negative_limit_is_an_error(read, answer):
 
 
 def test_an_answer_without_a_list_is_an_error(read, answer, drive, open_session):
-    with pytest.raises(ValueError, match="holds no list"):
+    with pytest.raises(Bitrix24Error, match="profile at .* holds no list"):
         drive([answer({"result": {"result": {"c0": True, "c1": True}}})]).hold(
             converse_list(Call("profile"), open_session())
         )
