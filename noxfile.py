@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
-if shutil.which("pyenv"):
+if pyenv := shutil.which("pyenv"):
     # Its commands python3.12 and so on work for the versions that this variable names.
-    found = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True)
+    found = subprocess.run([pyenv, "versions", "--bare"], capture_output=True, text=True, check=True)
     os.environ["PYENV_VERSION"] = ":".join(found.stdout.split())
 
 DOCS = Path(__file__).parent / "docs"
@@ -79,6 +80,12 @@ def _pair(airflow: str, python: str) -> str:
     return f"{airflow}-python{python}"
 
 
+def in_turn(number: int) -> str:
+    """Give one of the releases that `.venv` does not have, for numbers that follow each other one after the other."""
+    others = [airflow for airflow in RELEASES if airflow != version("apache-airflow")]
+    return others[number % len(others)]
+
+
 def _pairs() -> Iterator[Any]:
     for (airflow, release), python in product(RELEASES.items(), PYTHONS):
         tags = [airflow, "release"] if python in release.pythons else [airflow]
@@ -102,7 +109,7 @@ def matrix(session: nox.Session, airflow: str) -> None:
         row[suite] = _run(session, suite)
         session.log(f"{suite} on Airflow {airflow}, Python {row['python']}: {_said(row[suite])}")
     if not session.posargs:
-        RESULTS.write_text(json.dumps(results() | {_pair(airflow, str(session.python)): row}, indent=1) + "\n")
+        record(_pair(airflow, str(session.python)), row)
     if failed := [suite for suite in suites if row[suite]["failed"]]:
         session.error(f"failed: {', '.join(failed)}")
 
@@ -157,6 +164,11 @@ def results() -> dict[str, Any]:
     return {pair: row for pair, row in rows.items() if pair in known}
 
 
+def record(pair: str, row: dict[str, Any]) -> None:
+    """Put the result of a pair in the place of its last one."""
+    RESULTS.write_text(json.dumps(results() | {pair: row}, indent=1) + "\n")
+
+
 def _said(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {word}" for word, number in counts.items() if number)
 
@@ -179,8 +191,8 @@ def page(rows: dict[str, Any]) -> str:
     """Give the page of the documentation."""
     return f"""# Compatibility
 
-What worked in the last `make matrix`, which makes this page: each Airflow with its providers as they were at its release,
-and the demonstration and the numbers of tests that passed there. *Sandbox* is against the sandbox portal, *with Airflow*
-needs Airflow's database, *live* a whole Airflow that runs.
+The last results of `make matrix`, which makes this page: the demonstration and the tests on each Airflow, with everything
+else as it was at that Airflow's release. *Sandbox*: against the sandbox portal. *With Airflow*: with Airflow's database.
+*Live*: with a whole Airflow that runs.
 
 {table(rows)}"""
