@@ -149,7 +149,7 @@ def _run(session: nox.Session, suite: str) -> dict[str, int]:
 
 def count(report: Path) -> dict[str, int]:
     """Count what a JUnit report has; what broke in a test's set-up or collection has failed."""
-    [suite] = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314, our own pytest wrote it
+    [suite] = ElementTree.parse(report).getroot().iter("testsuite")
     tests, failures, errors, skipped = (
         int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")
     )
@@ -191,8 +191,8 @@ def page(rows: dict[str, Any]) -> str:
     """Give the page of the documentation."""
     return f"""# Compatibility
 
-The last results of `make matrix`, which makes this page: the demonstration and the tests on each Airflow, with everything
-else as it was at that Airflow's release. *Sandbox*: against the sandbox portal. *With Airflow*: with Airflow's database.
+The last results of `make matrix`, which makes this page: demonstration and tests on each Airflow, with everything else
+as it was at that Airflow's release. *Sandbox*: against the sandbox portal. *With Airflow*: with Airflow's database.
 *Live*: with a whole Airflow that runs.
 
 {table(rows)}"""
