@@ -67,6 +67,7 @@ RELEASES = {
 
 # The official SDK comes with `make test` only: it has wishes of its own about what Airflow needs, too.
 _WITHOUT_SDK = "--ignore=tests/sandbox/portal/test_official_sdk.py"
+_PYTEST = ["--numprocesses", "auto", "-p", "no:cacheprovider"]
 SUITES = {
     "demo": ["airflow-b24", "demo"],
     "unit": ["pytest", "tests/unit"],
@@ -125,7 +126,7 @@ def compatibility(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run unit tests and those against the sandbox portal with the lowest versions that the metadata admits."""
     session.install("--resolution", "lowest-direct", "--editable", ".", "--group", "test")
-    session.run("pytest", "-p", "no:cacheprovider", "tests/unit", "tests/sandbox", _WITHOUT_SDK)
+    session.run("pytest", *_PYTEST, "tests/unit", "tests/sandbox", _WITHOUT_SDK)
 
 
 def _run(session: nox.Session, suite: str) -> dict[str, int]:
@@ -134,7 +135,7 @@ def _run(session: nox.Session, suite: str) -> dict[str, int]:
     report.unlink(missing_ok=True)
     command, *arguments = SUITES[suite]
     if command == "pytest":
-        arguments += ["-p", "no:cacheprovider", f"--junitxml={report}"]
+        arguments += [*_PYTEST, f"--junitxml={report}"]
     try:
         session.run(command, *arguments)
     except CommandFailed:
