@@ -6,12 +6,11 @@ Subcommands are imported when they are called: `airflow-b24 --help` must not wai
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
-from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
+
+from airflow_provider_b24._airflow.command_line import become_server_process, set_up_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +40,6 @@ _AIRFLOW_COMMANDS = {
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 
-_QUIET = "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING"
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -53,10 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _command_line(sys.argv[1:] if arguments is None else arguments)
     try:
         if chosen.command in _AIRFLOW_COMMANDS:
-            # As Airflow's own commands do: without it connections in the metadata database are not looked at.
-            os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-            # That DAG files are read now is no news to whoever waits for a table of robots.
-            os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", _QUIET)
+            become_server_process()
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
@@ -95,10 +89,7 @@ def _run_with_airflow(chosen: argparse.Namespace) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with redirect_stdout(sys.stderr):
-            import airflow.settings  # noqa: F401 - sets up Airflow's log, which must not get into a command's JSON
-        logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
-        logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
+        set_up_log()
         return _airflow_command(chosen.command).run(chosen)
     except SQLAlchemyError as error:  # its own text has the statement in it, values and all
         sys.stderr.write(
@@ -106,13 +97,6 @@ def _run_with_airflow(chosen: argparse.Namespace) -> int:
             "`airflow db migrate` been run? `airflow db check` tries to reach it.\n"
         )
         return 1
-
-
-def _is_not_said_again(record: logging.LogRecord) -> bool:
-    """Leave out what Airflow logs of a database that fails, SQL and all: the same error is raised right after."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError))
 
 
 def _add_sandbox(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,10 @@
-"""The connections in Airflow's metadata database. Airflow's public interface gives one connection by its id only."""
+"""Airflow's connections: those in its metadata database, and whether there is one at all.
+
+=======  ====================================================================================================
+3.0 on   Airflow's public interface gives one connection by its id, and says that there is none also when a place
+         where it looks is away. ``airflow.configuration.ensure_secrets_loaded`` gives these places.
+=======  ====================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -32,3 +38,13 @@ def portal_conn_ids() -> list[str]:
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
     """
     return [connection.conn_id for connection in saved_connections()]
+
+
+def is_anywhere(conn_id: str) -> bool:
+    """Ask all places where Airflow looks for connections, and hide none of their failures.
+
+    :raises Exception: of whatever kind, when one of them cannot say.
+    """
+    from airflow.configuration import ensure_secrets_loaded
+
+    return any(backend.get_connection(conn_id=conn_id) is not None for backend in ensure_secrets_loaded())

@@ -4,6 +4,7 @@
 3.0 on  ``settings.Session`` is a ``scoped_session`` of the thread: whoever nests in it commits it. So sessions here
         are made from ``settings.engine``.
 3.0 on  ``create_global_lock`` locks nothing on SQLite, and waits for 1.8 s on PostgreSQL.
+3.0-3.1 It asks what the session is bound to for a connection, which only an engine gives.
 ======  ==================================================================================================
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from airflow_provider_b24._airflow.home import airflow_home
 
 if TYPE_CHECKING:
     from sqlalchemy import Delete, Update
@@ -118,10 +121,11 @@ def migrating() -> Iterator[Session]:
     :raises sqlalchemy.exc.SQLAlchemyError: when another process has held the lock for too long.
     """
     from airflow.utils.db import DBLocks, create_global_lock
+    from sqlalchemy.orm import sessionmaker
 
     with (
         _alone_on_this_machine() if is_sqlite() else nullcontext(),
-        reading() as session,
+        sessionmaker(bind=engine())() as session,
         create_global_lock(session, lock=DBLocks.MIGRATIONS),
     ):
         yield session
@@ -138,8 +142,6 @@ def _alone_on_this_machine() -> Iterator[None]:
 
 def lock_file(name: str) -> Path:
     """Name a file beside a SQLite database that processes lock; a database in memory gets one in Airflow's home."""
-    from airflow.configuration import AIRFLOW_HOME
-
     path = engine().url.database
-    folder = Path(path).parent if path and path != ":memory:" else Path(AIRFLOW_HOME)
+    folder = Path(path).parent if path and path != ":memory:" else airflow_home()
     return folder / f".bitrix24_{name}.lock"

@@ -1,30 +1,60 @@
-"""What an earlier try of a running task has left.
+"""What one try of a task leaves for the next.
 
-======  =====================================================================================================
-3.0 on  Airflow gives a task that starts the keys of the XComs of its earlier try, and then deletes them.
-3.4     XComs belong to an attempt, and no keys are given.
-======  =====================================================================================================
+==========  ============================================================================================================
+3.0 to 3.2  An XCom: a task that starts is told the keys of the XComs of its earlier try, which are then deleted.
+3.3 on      The task's state store, which all tries of a task share. XComs belong to an attempt since 3.4.
+==========  ============================================================================================================
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-def earlier_try_left_xcom(key: str, context: Context) -> bool | None:
-    """Tell whether an earlier try of this task had left an XCom.
+class TryMark:
+    """A mark that a try leaves, and that the next tries find.
 
-    :return: ``None`` when this Airflow does not say.
+    :param key: its name.
+    :param context: of the running task.
     """
-    if context["ti"].try_number <= 1:
-        return False
-    from airflow import __version__
 
-    started = getattr(context["ti"], "_ti_context_from_server", None)
-    keys = getattr(started, "xcom_keys_to_clear", None)
-    if keys is None or tuple(map(int, __version__.split(".")[:2])) >= (3, 4):
-        return None
-    return key in keys
+    def __init__(self, key: str, context: Context) -> None:
+        self._key = key
+        self._ti = context["ti"]
+        self._store: Any = context.get("task_state_store")
+
+    def was_left(self) -> bool:
+        """Tell whether an earlier try has left the mark. To be asked before this try leaves it."""
+        if self._ti.try_number <= 1:
+            return False
+        if self._store is not None:
+            return self._store.get(self._key) is not None
+        started = getattr(self._ti, "_ti_context_from_server", None)
+        keys = getattr(started, "xcom_keys_to_clear", None)
+        return keys is None or self._key in keys
+
+    def leave(self) -> None:
+        """Leave the mark. What an earlier try has left must be left again to reach the next."""
+        if self._store is not None:
+            self._store.set(self._key, self._ti.try_number)
+            return
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        BaseXCom.set(key=self._key, value=self._ti.try_number, **self._place())
+
+    def take_back(self) -> None:
+        """Remove the mark."""
+        if self._store is not None:
+            self._store.delete(self._key)
+            return
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        BaseXCom.delete(key=self._key, **self._place())
+
+    def _place(self) -> dict[str, Any]:
+        ti = self._ti
+        map_index = -1 if ti.map_index is None else ti.map_index
+        return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index}

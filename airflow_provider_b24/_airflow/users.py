@@ -1,6 +1,11 @@
 """Who is signed in to Airflow, and may edit a connection: asked of Airflow's auth manager, whichever it is.
 
 Airflow does not authenticate requests to a plugin's application, but its sign-in cookie arrives with them.
+
+=======  ====================================================================================================
+3.0 on   ``get_auth_manager()`` and its methods; the sign-in cookie is ``COOKIE_NAME_JWT_TOKEN``.
+3.1      With ``[core] multi_team`` connections belong to teams: ``Connection.get_team_name``.
+=======  ====================================================================================================
 """
 
 from __future__ import annotations
@@ -8,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser as BaseUser  # noqa: PLC0414 - given on
     from starlette.requests import Request
 
 

@@ -322,7 +322,7 @@ def _send(conn_id: str, claimed: Sequence[Claimed]) -> list[Exception | None]:
 
     :return: for each ``None`` when the portal has taken it, or what went wrong.
     """
-    from airflow_provider_b24.rest.client import answer_params
+    from airflow_provider_b24.rest.call import answer_params
     from airflow_provider_b24.rest.encoding import plain
 
     outcomes: dict[str, Exception | None] = {}

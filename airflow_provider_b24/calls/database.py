@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from airflow.utils.db_manager import BaseDBManager
+from typing import TYPE_CHECKING
 
 from airflow_provider_b24._airflow.database import migrating
+from airflow_provider_b24._airflow.own_tables import TablesManager
 from airflow_provider_b24.calls.table import VERSION_TABLE, metadata
 
 if TYPE_CHECKING:
@@ -27,30 +26,13 @@ _TRIES = 60
 _PAUSE = 1.0
 
 
-class CallsDBManager(BaseDBManager):
+class CallsDBManager(TablesManager):
     """Makes, upgrades and drops the tables ``bitrix24_call`` and ``bitrix24_refusal``."""
 
     metadata = metadata
     version_table_name = VERSION_TABLE
     migration_dir = str(_FOLDER)
     alembic_file = str(_FOLDER / "alembic.ini")
-    supports_table_dropping = True
-
-    def downgrade(self, *revisions: Any, show_sql_only: bool = False, **named: Any) -> None:
-        """Downgrade the tables.
-
-        :param revisions: to which revision, and from which; called ``to_version`` before Airflow 3.1.
-        :param show_sql_only: print the statements instead.
-        """
-        from alembic import command
-
-        to = revisions[0] if revisions else named.get("to_revision", named.get("to_version"))
-        command.downgrade(self.get_alembic_config(), revision=str(to), sql=show_sql_only)
-
-    @classmethod
-    def get_required_table_names(cls) -> set[str]:
-        """Name the tables that must be there (asked by Airflow 3.4)."""
-        return {*metadata.tables, VERSION_TABLE}
 
 
 def is_current(session: Session) -> bool:

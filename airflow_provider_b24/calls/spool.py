@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_provider_b24._airflow.home import airflow_home
 from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ _AT_ONCE = 200
 
 def default_folder() -> Path:
     """Where calls are kept: ``[bitrix24] spool_folder``, else ``bitrix24_spool`` in Airflow's home."""
-    from airflow.configuration import AIRFLOW_HOME, conf
+    from airflow.configuration import conf
 
-    return Path(conf.get("bitrix24", "spool_folder", fallback=None) or Path(AIRFLOW_HOME) / "bitrix24_spool")
+    return Path(conf.get("bitrix24", "spool_folder", fallback=None) or airflow_home() / "bitrix24_spool")
 
 
 @dataclass(frozen=True, slots=True)

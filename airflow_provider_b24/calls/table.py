@@ -9,7 +9,8 @@ import hashlib
 from typing import Literal, get_args
 
 import sqlalchemy as sa
-from airflow.utils.sqlalchemy import UtcDateTime
+
+from airflow_provider_b24._airflow.own_tables import UtcDateTime
 
 CallState = Literal[
     "received", "running", "answered", "failure-answered", "answered-by-hand", "too-late", "not-awaited"

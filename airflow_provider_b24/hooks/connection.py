@@ -58,7 +58,7 @@ class PortalConnection:
 
         connection = cls.from_airflow(BaseHook.get_connection(conn_id))
         # Airflow masks passwords itself, but not the code of a webhook whose URL was pasted as host.
-        for secret in (connection._secret, connection.application_token):
+        for secret in (connection._secret, connection.application_token):  # noqa: SLF001 - its own
             if secret:
                 mask_secret(secret)
         return connection

@@ -25,8 +25,7 @@ from airflow_provider_b24.rest.credentials import portal_host
 from airflow_provider_b24.rest.encoding import MalformedFormError, parse_form
 
 if TYPE_CHECKING:
-    from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-
+    from airflow_provider_b24._airflow.users import BaseUser
     from airflow_provider_b24.hooks.connection import PortalConnection
     from airflow_provider_b24.installation.events import Installed
     from airflow_provider_b24.receiver.bodies import Bodies

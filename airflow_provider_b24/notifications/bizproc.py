@@ -67,7 +67,7 @@ class BizprocEventSendNotifier(BaseNotifier):
         :raises Bitrix24Error: when the portal refused, or could not be reached in time.
         """
         from airflow_provider_b24.hooks.sealing import unseal
-        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.rest.call import answer_params
         from airflow_provider_b24.triggers._shared_portal import shared_portal
 
         params = answer_params(unseal(self.event_token), self._values(), self.log_message)

@@ -13,10 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from airflow_provider_b24._airflow.xcoms import delete_xcom, place_of, read_xcom, write_xcom
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 NOTE_KEY = "bitrix24_answer"
+MAYBE_SENT_KEY = "bitrix24_answer_may_have_arrived"
+"""What a try leaves for the next, until it is certain that nothing has arrived."""
 
 Outcome = Literal["due", "sending", "delivered", "refused"]
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -80,15 +84,11 @@ class AnswerNotes:
     @classmethod
     def of(cls, context: Context) -> AnswerNotes:
         """Give the notes of the running task."""
-        ti = context["ti"]
-        map_index = -1 if ti.map_index is None else ti.map_index
-        return cls({"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index})
+        return cls(place_of(context["ti"]))
 
     def read(self) -> AnswerNote | None:
         """Read the note of this try."""
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        return AnswerNote.from_xcom(BaseXCom.get_one(key=NOTE_KEY, **self.place))
+        return AnswerNote.from_xcom(read_xcom(NOTE_KEY, self.place))
 
     def write(
         self, outcome: Outcome, at: dt.datetime, values: Mapping[str, Any] | None, error: str = ""
@@ -97,13 +97,8 @@ class AnswerNotes:
 
         :param at: when the sending began, in UTC.
         """
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        # Not the configured backend, which may keep XComs where the dispatcher cannot read them.
-        BaseXCom.set(key=NOTE_KEY, value=AnswerNote(outcome, at, values, error).to_xcom(), **self.place)
+        write_xcom(NOTE_KEY, AnswerNote(outcome, at, values, error).to_xcom(), self.place)
 
     def take_back(self) -> None:
         """Forget the note: nothing can have arrived."""
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        BaseXCom.delete(key=NOTE_KEY, **self.place)
+        delete_xcom(NOTE_KEY, self.place)

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk.bases.operator import BaseOperator
+    from airflow.sdk import BaseOperator
 
 
 def warn_of_params(operator: BaseOperator) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
-from airflow_provider_b24._airflow.earlier_tries import earlier_try_left_xcom
+from airflow_provider_b24._airflow.earlier_tries import TryMark
 from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
-from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNotes
+from airflow_provider_b24.operators._answer_note import MAYBE_SENT_KEY, AnswerNotes
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._values import (
@@ -88,8 +88,11 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         token = event_token_of(self.event_token)
         values = self.values_to_send()
         self._check_texts(token, values)
+        mark = TryMark(MAYBE_SENT_KEY, context)
+        maybe_sent = self.earlier_try_may_have_sent(context)
+        mark.leave()
         if self.deferrable:
-            self._defer(context, token, values)
+            self._defer(context, token, values, maybe_sent=maybe_sent)
         notes, began = AnswerNotes.of(context), dt.datetime.now(dt.UTC)
         notes.write("sending", began, values)
         try:
@@ -99,13 +102,20 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
                 )
         except Exception as error:
             if not isinstance(error, Bitrix24Error):
-                notes.take_back()  # Airflow does not have the connection, for example
+                self._nothing_sent(
+                    context, maybe_sent=maybe_sent
+                )  # Airflow does not have the connection, for example
                 raise
-            return self._not_accepted(error, context, began, values)
+            return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
         return self._delivered(context, began, values)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> bool:
-        """Finish after the triggerer has sent the answer, or could not."""
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any], *, maybe_sent: bool = False
+    ) -> bool:
+        """Finish after the triggerer has sent the answer, or could not.
+
+        :param maybe_sent: whether an earlier try may have delivered the answer.
+        """
         from airflow_provider_b24.triggers._events import error_of
 
         error = error_of(event)
@@ -113,7 +123,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)
-        return self._not_accepted(error, context, began, values, repeated=bool(event.get("repeated")))
+        maybe_sent |= bool(event.get("repeated"))
+        return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
 
     def seconds_left(self, context: Context) -> float | None:
         """Tell how long sending may take; ``None`` for as long as the client likes."""
@@ -137,7 +148,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
 
     def _check_texts(self, token: str, values: Mapping[str, Any]) -> None:
         """Find out before anything is sent: trying again would not help, and a process is waiting."""
-        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.rest.call import answer_params
         from airflow_provider_b24.rest.encoding import plain
 
         try:
@@ -145,7 +156,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent. {error}") from None
 
-    def _defer(self, context: Context, token: str, values: dict[str, Any]) -> None:
+    def _defer(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> None:
         from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
         notes, left = AnswerNotes.of(context), self.seconds_left(context)
@@ -160,6 +171,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
                 send_until=None if left is None else time.time() + left,
             ),
             method_name="execute_complete",
+            kwargs={"maybe_sent": maybe_sent},
         )
 
     def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:
@@ -180,30 +192,36 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         began: dt.datetime,
         values: Mapping[str, Any],
         *,
-        repeated: bool = False,
+        maybe_sent: bool,
     ) -> bool:
-        notes = AnswerNotes.of(context)
         if isinstance(error, EventTokenError):
-            if repeated or self.earlier_try_may_have_sent(context):
+            if maybe_sent:
                 self.log.warning(
                     "Nobody waits for the answer any more, and an earlier attempt of this task may have arrived: it "
                     "counts as delivered. %s",
                     error,
                 )
                 return self._delivered(context, began, values)
-            notes.write("refused", began, values, str(error))
+            AnswerNotes.of(context).write("refused", began, values, str(error))
+            TryMark(MAYBE_SENT_KEY, context).take_back()
             if self.on_denied == "skip":
                 self.log.warning("Nobody waits for this answer any more. %s", error)
                 raise AirflowSkipException(f"Nobody waits for this answer any more. {error}")
             raise AirflowFailException(f"Nobody waits for this answer any more. {error}") from error
-        if not (repeated or error.ambiguous):
-            notes.take_back()
+        if not error.ambiguous:
+            self._nothing_sent(context, maybe_sent=maybe_sent)
         return self.give_up(error)
+
+    @staticmethod
+    def _nothing_sent(context: Context, *, maybe_sent: bool) -> None:
+        """Forget this attempt, and no earlier one that may have arrived."""
+        if not maybe_sent:
+            AnswerNotes.of(context).take_back()
+            TryMark(MAYBE_SENT_KEY, context).take_back()
 
     def earlier_try_may_have_sent(self, context: Context) -> bool:
         """Tell whether an earlier try of this task may have delivered the answer."""
-        left = earlier_try_left_xcom(NOTE_KEY, context)
-        return context["ti"].try_number > 1 if left is None else left
+        return TryMark(MAYBE_SENT_KEY, context).was_left()
 
     def give_up(self, error: Bitrix24Error) -> bool:
         """End this try after an error that says nothing about the event token.

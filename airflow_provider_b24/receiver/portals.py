@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_b24._airflow.connections import portal_conn_ids
+from airflow_provider_b24._airflow.connections import is_anywhere, portal_conn_ids
 from airflow_provider_b24.calls.listing import conn_ids_on_record
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.installations import with_installation
@@ -70,17 +70,10 @@ def find_connection(conn_id: str) -> PortalConnection | None:
         except AirflowNotFoundException:
             # Airflow says so, too, when its database or secrets backend is away, and be it for a moment. That must
             # not look like a wrong address: Bitrix24 does not repeat a call.
-            return PortalConnection.load(conn_id) if _is_anywhere(conn_id) else None
+            return PortalConnection.load(conn_id) if is_anywhere(conn_id) else None
     except ConnectionConfigError as error:
         log.error("A request is refused: %s", error)
         return None
-
-
-def _is_anywhere(conn_id: str) -> bool:
-    """Ask all places where Airflow looks for connections, and hide none of their failures."""
-    from airflow.configuration import ensure_secrets_loaded
-
-    return any(backend.get_connection(conn_id=conn_id) is not None for backend in ensure_secrets_loaded())
 
 
 @dataclass(frozen=True, slots=True)

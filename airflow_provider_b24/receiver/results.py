@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24._airflow.database import reading, writing
+from airflow_provider_b24._airflow.deliveries import Attempt, add_xcom, has_xcom, present_attempt, put_xcom
+from airflow_provider_b24._airflow.waking import resume_deferred
 from airflow_provider_b24.receiver.answers import Answer, RefusedError
 from airflow_provider_b24.receiver.bodies import parse_json_object
 from airflow_provider_b24.receiver.portals import find_portal
@@ -15,6 +18,7 @@ from airflow_provider_b24.sensors.result_delivery import (
     HEARTBEAT_KEY,
     RESULT_KEY,
     Delivery,
+    Outcome,
 )
 from airflow_provider_b24.sensors.result_reference import (
     ExpiredReferenceError,
@@ -37,7 +41,8 @@ def deliver_result(reference_text: str, body: bytes) -> Answer:
     """Store what the worker computed.
 
     :param body: a JSON object.
-    :raises RefusedError: 400 malformed, 403 forged, 404 the run is gone, 409 delivered before, 410 expired.
+    :raises RefusedError: 400 malformed, 403 forged, 404 the run is gone, 409 delivered before, 410 expired,
+        503 the task that handed the reference out is about to run again.
     """
     reference = _verified(reference_text)
     return _deliver(reference, Delivery(result=parse_json_object(body)))
@@ -59,44 +64,36 @@ def deliver_failure(reference_text: str, body: bytes) -> Answer:
 def note_heartbeat(reference_text: str) -> Answer:
     """Store that the worker is alive.
 
-    :raises RefusedError: as :func:`deliver_result`: 409 tells the worker that nobody waits any longer.
+    :raises RefusedError: as :func:`deliver_result`; 409 tells the worker that nobody waits any longer.
     """
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-    from sqlalchemy import update
     from sqlalchemy.exc import IntegrityError
 
-    reference, now = _verified(reference_text), time.time()
+    reference = _verified(reference_text)
     try:
-        with create_session() as session:
-            dag_run_id = _dag_run_id(reference, session)
-            if _stored(reference, dag_run_id, RESULT_KEY, session):
+        with writing() as session:
+            attempt = _attempt(reference, session)
+            if has_xcom(attempt, RESULT_KEY, session):
                 raise _delivered_before()
-            if _stored(reference, dag_run_id, HEARTBEAT_KEY, session):
-                address = _address(reference, dag_run_id, HEARTBEAT_KEY)
-                session.execute(update(XComModel).where(*address).values(value=now))
-            else:
-                _store(reference, dag_run_id, HEARTBEAT_KEY, now, session)
+            put_xcom(attempt, HEARTBEAT_KEY, time.time(), session)
     except IntegrityError:
         log.debug("Another heartbeat for the same task arrived in the same moment.")
     return Answer(202)
 
 
 def _deliver(reference: ResultReference, delivery: Delivery) -> Answer:
-    from airflow.utils.session import create_session
     from sqlalchemy.exc import IntegrityError
 
     try:
-        with create_session() as session:
-            dag_run_id = _dag_run_id(reference, session)
-            if _stored(reference, dag_run_id, RESULT_KEY, session):
+        with writing() as session:
+            attempt = _attempt(reference, session)
+            if has_xcom(attempt, RESULT_KEY, session):
                 raise _delivered_before()
-            _store(reference, dag_run_id, RESULT_KEY, delivery.to_xcom(), session)
+            add_xcom(attempt, RESULT_KEY, delivery.to_xcom(), session)
     except IntegrityError:
-        # The table's primary key lets one delivery in, however many arrive together. The other
-        # possibility is that the run was deleted in this moment.
-        with create_session() as session:
-            if _stored(reference, _dag_run_id(reference, session), RESULT_KEY, session):
+        # The database lets one delivery in, however many arrive together. The other possibility is that the run was
+        # deleted in this moment.
+        with reading() as session:
+            if has_xcom(_attempt(reference, session), RESULT_KEY, session):
                 raise _delivered_before() from None
         raise
     _wake(reference)
@@ -118,61 +115,18 @@ def _verified(reference_text: str) -> ResultReference:
         ) from None
 
 
-def _dag_run_id(reference: ResultReference, session: Session) -> int:
-    """Find the run by its task instance: the stored result hangs on both."""
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import select
-
-    found = session.scalar(
-        select(DagRun.id)
-        .join(TaskInstance, (TaskInstance.dag_id == DagRun.dag_id) & (TaskInstance.run_id == DagRun.run_id))
-        .where(
-            TaskInstance.dag_id == reference.dag_id,
-            TaskInstance.run_id == reference.run_id,
-            TaskInstance.task_id == reference.task_id,
-            TaskInstance.map_index == reference.map_index,
-        )
+def _attempt(reference: ResultReference, session: Session) -> Attempt:
+    """Find what a delivery is kept with; only what Airflow does not delete again may be taken."""
+    attempt = present_attempt(
+        reference.dag_id, reference.run_id, reference.task_id, reference.map_index, session
     )
-    if found is None:
+    if attempt is None:
         raise RefusedError(404, "gone", "The DAG run that this result is for no longer exists.")
-    return found
-
-
-def _address(reference: ResultReference, dag_run_id: int, key: str) -> tuple[Any, ...]:
-    from airflow.models.xcom import XComModel
-
-    return (
-        XComModel.dag_run_id == dag_run_id,
-        XComModel.task_id == reference.task_id,
-        XComModel.map_index == reference.map_index,
-        XComModel.key == key,
-    )
-
-
-def _stored(reference: ResultReference, dag_run_id: int, key: str, session: Session) -> bool:
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import select
-
-    return session.scalar(select(XComModel.key).where(*_address(reference, dag_run_id, key))) is not None
-
-
-def _store(reference: ResultReference, dag_run_id: int, key: str, value: Any, session: Session) -> None:
-    """Insert a row, as XComModel.set would, but without first deleting the one that may be there."""
-    from airflow.models.xcom import XComModel
-
-    session.add(
-        XComModel(
-            dag_run_id=dag_run_id,
-            dag_id=reference.dag_id,
-            run_id=reference.run_id,
-            task_id=reference.task_id,
-            map_index=reference.map_index,
-            key=key,
-            value=value,
+    if not attempt.has_begun:
+        raise RefusedError(
+            503, "between_tries", "The task that this result is for is about to run again; try again later."
         )
-    )
-    session.flush()
+    return attempt
 
 
 def _delivered_before() -> RefusedError:
@@ -191,8 +145,19 @@ def _wake(reference: ResultReference, attempts: int = _ATTEMPTS_TO_WAKE) -> None
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    def waits_for_it(expected: Mapping[str, Any]) -> bool:
+        source = (expected.get("source_task_id"), expected.get("source_map_index"))
+        return source == (reference.task_id, reference.map_index)
+
     try:
-        again_in = _resume_waiting(reference)
+        again_in = resume_deferred(
+            reference.dag_id,
+            reference.run_id,
+            classpath=_TRIGGER,
+            waits_for_it=waits_for_it,
+            payload={"outcome": Outcome.DELIVERED.value},
+            settled_after=SETTLING_SECONDS,
+        )
     except (ImportError, AttributeError, SQLAlchemyError) as error:
         again_in = SETTLING_SECONDS if isinstance(error, SQLAlchemyError) else None
         log.warning(
@@ -206,41 +171,3 @@ def _wake(reference: ResultReference, attempts: int = _ATTEMPTS_TO_WAKE) -> None
         timer = threading.Timer(again_in, _wake, (reference, attempts - 1))
         timer.daemon = True
         timer.start()
-
-
-def _resume_waiting(reference: ResultReference) -> float | None:
-    """Resume the tasks that wait for this result.
-
-    :return: in how many seconds the youngest of them may be resumed that may not now; ``None`` if there is none.
-    """
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.models.trigger import Trigger
-    from airflow.triggers.base import TriggerEvent
-    from airflow.utils.session import create_session
-    from airflow.utils.sqlalchemy import with_row_locks
-    from airflow.utils.state import TaskInstanceState
-    from sqlalchemy import select
-
-    again_in: float | None = None
-    with create_session() as session:
-        waiting = select(TaskInstance).where(
-            TaskInstance.dag_id == reference.dag_id,
-            TaskInstance.run_id == reference.run_id,
-            TaskInstance.state == TaskInstanceState.DEFERRED,
-            TaskInstance.trigger_id.in_(select(Trigger.id).where(Trigger.classpath == _TRIGGER)),
-        )
-        # Locked, so that the triggerer cannot resume the same task instance in between.
-        for ti in session.scalars(with_row_locks(waiting, session, of=TaskInstance, skip_locked=True)).all():
-            trigger = session.get(Trigger, ti.trigger_id)
-            kwargs = trigger.kwargs if trigger is not None else {}
-            if trigger is None or (kwargs.get("source_task_id"), kwargs.get("source_map_index")) != (
-                reference.task_id,
-                reference.map_index,
-            ):
-                continue
-            unsettled = SETTLING_SECONDS - (dt.datetime.now(dt.UTC) - trigger.created_date).total_seconds()
-            if unsettled > 0:
-                again_in = max(again_in or 0.0, unsettled)
-            else:
-                Trigger.submit_event(trigger.id, TriggerEvent({"outcome": "delivered"}), session=session)
-    return again_in

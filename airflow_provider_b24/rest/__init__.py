@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         parse_portal_address,
     )
     from airflow_provider_b24.rest.encoding import MalformedFormError, UnsendableValueError, parse_form
+    from airflow_provider_b24.rest.methods import Effect, MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.session import Patience
     from airflow_provider_b24.rest.tokens import AsyncTokenStore, MemoryTokenStore, TokenStore
@@ -36,8 +37,10 @@ _HOMES = {
     "Call": "call",
     "Coalescer": "coalescer",
     "Credentials": "credentials",
+    "Effect": "methods",
     "MalformedFormError": "encoding",
     "MemoryTokenStore": "tokens",
+    "MethodFacts": "methods",
     "OAuthApp": "credentials",
     "Observer": "observer",
     "Patience": "session",
@@ -59,8 +62,10 @@ __all__ = [
     "Call",
     "Coalescer",
     "Credentials",
+    "Effect",
     "MalformedFormError",
     "MemoryTokenStore",
+    "MethodFacts",
     "OAuthApp",
     "Observer",
     "Patience",

@@ -19,8 +19,8 @@ from airflow_provider_b24.exceptions import (
     ServerError,
     TransportError,
 )
+from airflow_provider_b24.rest.methods import facts_of
 
-EVENT_TOKEN_METHODS = frozenset({"bizproc.event.send", "bizproc.activity.log"})
 RECONNECT = (
     "Connect the application to the portal again: open or reinstall it in Bitrix24 (or go through the OAuth "
     "sign-in), so that a new pair of tokens is stored."
@@ -123,13 +123,13 @@ def system_error(code: str, description: str, status: int | None, method: str, p
     """
     key = code.upper()
     known = SYSTEM_ERRORS.get(key)
-    is_answer = method.lower() in EVENT_TOKEN_METHODS
+    to_process = facts_of(method).takes_event_token
     if key == "ACCESS_DENIED":
         if _PLAN.search(description):
             known = _COMMERCIAL_PLANS
-        elif is_answer:
+        elif to_process:
             known = _EVENT_TOKEN
-    elif is_answer and known is None:
+    elif to_process and known is None:
         known = _PROCESS_ERRORS.get(key)
         if known is None and _NO_PROCESS in description.lower():
             known = _PROCESS_ENDED

@@ -20,13 +20,17 @@ class Call:
     :param params: its parameters; see :func:`airflow_provider_b24.rest.encoding.plain` for the values that can
         be sent and how each of them arrives.
     :param repeatable: whether the call may be sent again after a failure that leaves open whether the portal
-        has carried it out. ``None`` decides by the method's name.
+        has carried it out. ``None`` decides by what is known about the method: see
+        :mod:`airflow_provider_b24.rest.methods`.
+    :param deadline: seconds it may take in all, waiting and repeating included; ``None`` for that of the batch, or of
+        the client.
     :raises ValueError: when ``method`` is no method name.
     """
 
     method: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool | None = None
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not _METHOD.match(self.method):
@@ -38,6 +42,23 @@ class Call:
                 f"The parameters of {self.method} must be a mapping of names to values, "
                 f"not {type(self.params).__name__}"
             )
+
+
+def answer_params(
+    event_token: str, return_values: Mapping[str, Any] | None, log_message: str | None
+) -> dict[str, Any]:
+    """Put together the parameters of ``bizproc.event.send``.
+
+    :raises ValueError: when there is no event token.
+    """
+    if not isinstance(event_token, str) or not event_token:
+        raise ValueError("An answer needs the event token of the call that it answers")
+    params: dict[str, Any] = {"EVENT_TOKEN": event_token}
+    if return_values:
+        params["RETURN_VALUES"] = dict(return_values)
+    if log_message:
+        params["LOG_MESSAGE"] = log_message
+    return params
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,158 +2,54 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from airflow_provider_b24.rest._base_client import BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, Outcome, converse_batch
-from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
-from airflow_provider_b24.rest.credentials import Credentials, OAuthApp, Webhook
-from airflow_provider_b24.rest.lists import converse_list
-from airflow_provider_b24.rest.pacing import OPERATING_LIMIT
-from airflow_provider_b24.rest.redaction import redact_http_logs
 from airflow_provider_b24.rest.renewal import GrantType, redeem
-from airflow_provider_b24.rest.session import Patience, Session
+from airflow_provider_b24.rest.tokens import TokenStore
 from airflow_provider_b24.rest.wire import (
     Action,
-    Answer,
     Conversation,
     LoadTokens,
-    Mishap,
-    NoAnswer,
+    NoResponse,
     Page,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
+    StoreTokens,
     Together,
+    TransportFailure,
 )
 
 if TYPE_CHECKING:
     import requests
 
     from airflow_provider_b24.rest.credentials import Tokens
-    from airflow_provider_b24.rest.observer import Observer
-    from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 
 _T = TypeVar("_T")
 
 
-def answer_params(
-    event_token: str, return_values: Mapping[str, Any] | None, log_message: str | None
-) -> dict[str, Any]:
-    """Put together the parameters of ``bizproc.event.send``.
-
-    :raises ValueError: when there is no event token.
-    """
-    if not isinstance(event_token, str) or not event_token:
-        raise ValueError("An answer needs the event token of the call that it answers")
-    params: dict[str, Any] = {"EVENT_TOKEN": event_token}
-    if return_values:
-        params["RETURN_VALUES"] = dict(return_values)
-    if log_message:
-        params["LOG_MESSAGE"] = log_message
-    return params
+class _AbandonedError(Exception):
+    """The conversation is not held any further: whoever waited for it is gone."""
 
 
-def open_session(
-    credentials: Credentials,
-    token_store: TokenStore | AsyncTokenStore | None,
-    *,
-    tariff: str,
-    patience: Patience,
-    trusted_hosts: Iterable[str],
-    observer: Observer | None,
-    operating_limit: float | None,
-    clock: Callable[[], float],
-    chance: Callable[[], float],
-) -> Session:
-    """Make the session of a client.
+class Bitrix24Client(BaseClient[TokenStore]):
+    """A client for one portal, see :class:`~airflow_provider_b24.rest._base_client.BaseClient`.
 
-    :raises ValueError: when the credentials are none, or an OAuth application comes without a token store.
-    """
-    if not isinstance(credentials, (Webhook, OAuthApp)):
-        raise ValueError(f"Credentials are a Webhook or an OAuthApp, not {type(credentials).__name__}")
-    if isinstance(credentials, OAuthApp) and token_store is None:
-        raise ValueError("An OAuth application needs a token store: its tokens change every hour")
-    redact_http_logs()
-    return Session(
-        credentials,
-        tariff=tariff,
-        patience=patience,
-        trusted_hosts=tuple(trusted_hosts),
-        observer=observer,
-        operating_limit=operating_limit,
-        store_key=getattr(token_store, "key", None),
-        clock=clock,
-        chance=chance,
-    )
-
-
-class Bitrix24Client:
-    """A client for one portal. Threads may share it.
-
-    :param credentials: a webhook or an OAuth application.
-    :param token_store: where the application's tokens live; needed with :class:`OAuthApp`.
-    :param tariff: the portal's plan, ``standard`` or ``enterprise``: how many requests it accepts.
-    :param timeout: seconds to wait for a connection, and for each part of an answer; a batch may take twice as long.
-    :param trusted_hosts: hosts, with or without port, that the portal may move to, besides others of its family
-        ``*.bitrix24.xx``.
-    :param deadline: seconds a call may take in all, waiting and repeating included; ``None`` for any time.
-    :param verify: whether to check certificates, or the file of a certificate authority.
-    :param observer: who is told about requests, waits and retries.
-    :param patience: all settings of time and repetition at once, instead of ``timeout`` and ``deadline``.
-    :param operating_limit: seconds of operating time after which a method is not called before its reset; ``None``
-        for a self-hosted portal without this limit.
-    :param clock: seconds that only grow; together with ``sleep`` for a portal whose clock can be moved.
-    :param sleep: waits so many seconds.
-    :param chance: random numbers from 0 to 1, for the delays.
-    :raises ValueError: when the settings contradict each other.
+    Threads may share it.
     """
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        *,
-        token_store: TokenStore | None = None,
-        tariff: str = "standard",
-        timeout: float = 30.0,
-        trusted_hosts: Iterable[str] = (),
-        deadline: float | None = None,
-        verify: bool | str = True,
-        observer: Observer | None = None,
-        patience: Patience | None = None,
-        operating_limit: float | None = OPERATING_LIMIT,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._session = open_session(
-            credentials,
-            token_store,
-            tariff=tariff,
-            patience=patience or Patience(timeout=timeout, deadline=deadline),
-            trusted_hosts=trusted_hosts,
-            observer=observer,
-            operating_limit=operating_limit,
-            clock=clock,
-            chance=chance,
-        )
-        self._store = token_store
-        self._verify = verify
-        self._sleep = sleep
-        self._http: requests.Session | None = None
-        self._http_settings: dict[str, Any] = {}
-        self._opening = threading.Lock()
-
-    @property
-    def portal(self) -> str:
-        """The portal's host, the new one when it has moved."""
-        return self._session.portal
+    _http: requests.Session | None = None
+    _http_settings: dict[str, Any]
 
     def call(
         self,
@@ -173,7 +69,7 @@ class Bitrix24Client:
         :raises Bitrix24Error: when the call has failed for good.
         :raises ValueError: when it cannot be sent as it is.
         """
-        return self._hold(converse(Call(method, params or {}, repeatable), self._session, deadline=deadline))
+        return self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
 
     def batch(
         self, calls: Iterable[AnyCall], *, halt: bool = False, deadline: float | None = None
@@ -213,10 +109,7 @@ class Bitrix24Client:
 
         Documentation: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        pages = converse_list(
-            Call(method, params or {}), self._session, id_field=id_field, limit=limit, deadline=deadline
-        )
-        for page in self._pages(pages):
+        for page in self._pages(self._listing(method, params, id_field, limit, deadline)):
             yield from page
 
     def send_event(
@@ -264,7 +157,7 @@ class Bitrix24Client:
 
     def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""
-        with self._opening:
+        with self._lock:
             if self._http is not None:
                 self._http.close()
                 self._http = None
@@ -277,12 +170,15 @@ class Bitrix24Client:
     ) -> None:
         self.close()
 
-    def _hold(self, conversation: Conversation[_T]) -> _T:
-        """Hold a conversation that hands out no pages."""
+    def _hold(self, conversation: Conversation[_T], abandoned: threading.Event | None = None) -> _T:
+        """Hold a conversation that hands out no pages.
+
+        :param abandoned: set by whoever waits for it no longer: nothing more is sent then.
+        """
         try:
             action = next(conversation)
             while True:
-                action = conversation.send(self._perform(action))
+                action = conversation.send(self._perform(action, abandoned))
         except StopIteration as end:
             result: _T = end.value
             return result
@@ -303,41 +199,62 @@ class Bitrix24Client:
         finally:
             conversation.close()
 
-    def _perform(self, action: Action) -> Any:
+    def _perform(self, action: Action, abandoned: threading.Event | None = None) -> Any:
+        if isinstance(action, (LoadTokens, StoreTokens)):
+            # Also of an abandoned conversation: a new pair of tokens exists nowhere else.
+            store = self._store_to_use(action)
+            try:
+                return store.load() if isinstance(action, LoadTokens) else store.store(action.tokens)
+            except Exception as error:
+                return StoreFailed(type(error).__name__)
+        if isinstance(action, Sleep):
+            self._wait(action.seconds, abandoned)
+        if abandoned is not None and abandoned.is_set():
+            raise _AbandonedError
         if isinstance(action, Send):
             return self._send(action.request)
-        if isinstance(action, Sleep):
-            return self._sleep(action.seconds)
         if isinstance(action, Together):
-            return self._together(action)
-        if self._store is None or isinstance(action, Page):
-            raise RuntimeError(
-                f"A conversation asked for {type(action).__name__}, which is not possible here"
-            )
-        try:
-            return self._store.load() if isinstance(action, LoadTokens) else self._store.store(action.tokens)
-        except Exception as error:
-            return StoreFailed(type(error).__name__)
+            return self._together(action.conversations)
+        return None
 
-    def _together(self, action: Together) -> list[Any]:
+    def _wait(self, seconds: float, abandoned: threading.Event | None) -> None:
+        if self._sleep is not None:
+            self._sleep(seconds)
+        elif abandoned is not None:
+            abandoned.wait(seconds)
+        else:
+            time.sleep(seconds)
+
+    def _together(self, conversations: Sequence[Conversation[Any]]) -> list[Any]:
+        """Hold conversations in threads of their own.
+
+        What ends the wait for them, such as the time limit of a task, does not wait for the requests under way; the
+        threads send no further one.
+        """
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(action.at_once, thread_name_prefix="bitrix24") as pool:
-            return list(pool.map(self._hold, action.conversations))
+        abandoned = threading.Event()
+        pool = ThreadPoolExecutor(len(conversations), thread_name_prefix="bitrix24")
+        try:
+            return list(pool.map(lambda conversation: self._hold(conversation, abandoned), conversations))
+        finally:
+            abandoned.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _open(self) -> requests.Session:
-        with self._opening:
+        with self._lock:
             if self._http is None:
                 import requests
                 from requests.adapters import HTTPAdapter
 
+                self._http_settings = {}
                 self._http = requests.Session()
                 adapter = HTTPAdapter(pool_connections=4, pool_maxsize=16)
                 self._http.mount("https://", adapter)
                 self._http.mount("http://", adapter)
             return self._http
 
-    def _send(self, request: Request) -> Answer | NoAnswer:
+    def _send(self, request: Request) -> Response | NoResponse:
         from requests import PreparedRequest
         from requests.exceptions import RequestException
         from requests.structures import CaseInsensitiveDict
@@ -347,7 +264,7 @@ class Bitrix24Client:
         host = url[: url.find("/", 8)]
         settings = self._http_settings.get(host)
         if settings is None:
-            settings = http.merge_environment_settings(host, {}, False, self._verify, None)  # noqa: FBT003
+            settings = http.merge_environment_settings(host, {}, False, authorities(self._verify), None)  # noqa: FBT003
             self._http_settings[host] = settings
         prepared = PreparedRequest()
         prepared.method = request.verb
@@ -365,12 +282,12 @@ class Bitrix24Client:
                 cert=settings["cert"],
                 proxies=settings["proxies"],
             )
-            return Answer(response.status_code, response.headers, response.content or b"")
+            return Response(response.status_code, response.headers, response.content or b"")
         except RequestException as error:
-            return _no_answer(error)
+            return _no_response(error)
 
 
-def _no_answer(error: Exception) -> NoAnswer:
+def _no_response(error: Exception) -> NoResponse:
     """Tell apart what was never sent and what may have arrived; the exception itself holds URLs and goes no further."""
     from requests import exceptions
     from urllib3.exceptions import NewConnectionError, ProxyError
@@ -379,18 +296,18 @@ def _no_answer(error: Exception) -> NoAnswer:
     if isinstance(error, exceptions.SSLError):
         # A connection that breaks off is one as well, while it is made secure or later: it is not said which.
         if _is_about_a_certificate(error):
-            return NoAnswer(Mishap.UNTRUSTED, "the secure connection was refused")
-        return NoAnswer(Mishap.BROKEN, reason)
+            return NoResponse(TransportFailure.UNTRUSTED, "the secure connection was refused")
+        return NoResponse(TransportFailure.BROKEN, reason)
     if isinstance(error, exceptions.ConnectTimeout):
-        return NoAnswer(Mishap.REFUSED, "no connection in time")
+        return NoResponse(TransportFailure.REFUSED, "no connection in time")
     if isinstance(error, exceptions.Timeout):
-        return NoAnswer(Mishap.TIMEOUT, reason)
+        return NoResponse(TransportFailure.TIMEOUT, reason)
     inner = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(error, exceptions.ProxyError) or isinstance(inner, (NewConnectionError, ProxyError)):
-        return NoAnswer(Mishap.REFUSED, type(inner).__name__ if inner is not None else reason)
+        return NoResponse(TransportFailure.REFUSED, type(inner).__name__ if inner is not None else reason)
     if isinstance(inner, Exception) and "Timeout" in type(inner).__name__:
-        return NoAnswer(Mishap.TIMEOUT, reason)
-    return NoAnswer(Mishap.BROKEN, reason)
+        return NoResponse(TransportFailure.TIMEOUT, reason)
+    return NoResponse(TransportFailure.BROKEN, reason)
 
 
 def _is_about_a_certificate(error: Exception) -> bool:

@@ -8,25 +8,26 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_b24.rest.batch import MAX_CALLS
+from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import plain
+from airflow_provider_b24.rest.encoding import parameters
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
+    from airflow_provider_b24.rest.batch import Outcome
 
 
 class _Waiting(NamedTuple):
     call: Call
-    deadline: float | None
     future: asyncio.Future[Reply]
 
 
 class Coalescer:
     """Gathers the calls of one event loop.
 
-    A call waits ``linger`` seconds for company; when the portal's limit leaves no room, all calls that come in the
-    meantime share the next request.
+    A call waits ``linger`` seconds for others; when the portal's limit leaves no room, all calls that come in the
+    meantime share the next request. Calls to processes that wait, such as answers, go first, and never in one request
+    with others, which may be slow.
 
     :param client: sends the batches; it is not closed with the coalescer.
     :param linger: seconds a call waits for others.
@@ -42,7 +43,8 @@ class Coalescer:
         self._client = client
         self._linger = linger
         self._max_size = max_size
-        self._waiting: deque[_Waiting] = deque()
+        self._to_processes: deque[_Waiting] = deque()
+        self._others: deque[_Waiting] = deque()
         self._full = asyncio.Event()
         self._gathering: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
@@ -54,16 +56,17 @@ class Coalescer:
 
         :param method: the REST method.
         :param params: its parameters.
-        :param deadline: seconds the call may take in all, counted from when its batch is sent.
+        :param deadline: seconds the call may take in all, counted from when it is sent.
         :return: the portal's reply.
         :raises Bitrix24Error: when this call has failed for good; the others are not concerned.
         :raises ValueError: when it cannot be sent as it is.
         """
-        call = Call(method, params or {})
-        plain(call.params)
+        call = Call(method, params or {}, deadline=deadline)
+        parameters(call.method, call.params)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(call, deadline, future))
-        if len(self._waiting) >= self._max_size:
+        queue = self._to_processes if self._client.takes_event_token(method) else self._others
+        queue.append(_Waiting(call, future))
+        if len(queue) >= self._max_size:
             self._full.set()
         if self._gathering is None:
             self._gathering = asyncio.create_task(self._gather())
@@ -77,12 +80,12 @@ class Coalescer:
 
     async def _gather(self) -> None:
         try:
-            while self._waiting:
-                await self._wait_for_company()
+            while self._to_processes or self._others:
+                await self._wait_for_others()
                 portion = self._portion()
-                if len(self._waiting) < self._max_size:
+                if max(len(self._to_processes), len(self._others)) < self._max_size:
                     self._full.clear()
-                task = asyncio.create_task(self._send([one for one in portion if not one.future.done()]))
+                task = asyncio.create_task(self._send(portion))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
                 # The task has to take its place in the bucket before the next portion looks for one.
@@ -91,35 +94,37 @@ class Coalescer:
             self._gathering = None
 
     def _portion(self) -> list[_Waiting]:
-        """Take the calls of the next batch: those that came first, as long as they have the same deadline."""
-        deadline = self._waiting[0].deadline
+        """Take the calls of the next request: those that came first and that are still waited for."""
+        queue = self._to_processes or self._others
         portion: list[_Waiting] = []
-        while self._waiting and len(portion) < self._max_size and self._waiting[0].deadline == deadline:
-            portion.append(self._waiting.popleft())
+        while queue and len(portion) < self._max_size:
+            one = queue.popleft()
+            if not one.future.done():
+                portion.append(one)
         return portion
 
-    async def _wait_for_company(self) -> None:
+    async def _wait_for_others(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._linger)
         while (seconds := self._client.waiting_time()) > 0:
             await asyncio.sleep(seconds)
 
     async def _send(self, portion: list[_Waiting]) -> None:
-        if not portion:
-            return
+        def tell(number: int, outcome: Outcome) -> None:
+            future = portion[number].future
+            if future.done():
+                return
+            if isinstance(outcome, Reply):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
         try:
-            outcomes = await self._client.batch([one.call for one in portion], deadline=portion[0].deadline)
+            # Each is told at once: one whose process is locked does not hold up the others.
+            await self._client.batch([one.call for one in portion], on_outcome=tell)
         except BaseException as error:
             for one in portion:
                 if not one.future.done():
                     one.future.set_exception(error) if isinstance(error, Exception) else one.future.cancel()
             if not isinstance(error, Exception):
                 raise
-            return
-        for one, outcome in zip(portion, outcomes, strict=True):
-            if one.future.done():
-                continue
-            if isinstance(outcome, Reply):
-                one.future.set_result(outcome)
-            else:
-                one.future.set_exception(outcome)

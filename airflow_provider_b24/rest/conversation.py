@@ -20,12 +20,19 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest._errors import error_by_status, system_error
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import json_body, plain
+from airflow_provider_b24.rest.encoding import json_body, parameters
 from airflow_provider_b24.rest.pacing import Closed, Slot
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.session import HEADERS, Session
-from airflow_provider_b24.rest.wire import Answer, Conversation, Mishap, NoAnswer, Request, Send, Sleep
+from airflow_provider_b24.rest.wire import (
+    Conversation,
+    NoResponse,
+    Request,
+    Response,
+    Send,
+    TransportFailure,
+)
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
@@ -54,11 +61,7 @@ def converse(
     :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
     """
     progress = progress or Progress(call, session, deadline)
-    plain_params = plain(call.params) if params is None else dict(params)
-    if any(name.lower() == "auth" for name in plain_params):
-        raise ValueError(
-            f"{call.method}: 'auth' is not a parameter; the credentials come from the connection"
-        )
+    plain_params = parameters(call.method, call.params) if params is None else dict(params)
     renewals = 0
     while True:
         outcome = yield from _attempt(call, plain_params, session, progress)
@@ -76,15 +79,14 @@ def converse(
             return verdict
         if isinstance(verdict, Bitrix24Error):
             raise verdict
-        yield from pause(verdict, session)
+        yield from pause(verdict, call.method, session)
 
 
-def pause(again: Again, session: Session) -> Conversation[None]:
+def pause(again: Again, method: str, session: Session) -> Conversation[None]:
     """Wait before a call is sent again."""
     session.observer.on_retry(again.cause)
     if again.delay > 0:
-        session.observer.on_wait(again.delay, "retry")
-        yield Sleep(again.delay)
+        yield from session.wait(again.delay, "retry", method)
 
 
 def wait_until_open(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
@@ -98,8 +100,7 @@ def wait_until_open(method: str, session: Session, progress: Progress) -> Conver
     remaining = progress.remaining()
     if remaining is not None and closed.seconds > remaining:
         return closed_error(method, closed, session)
-    session.observer.on_wait(closed.seconds, "operating_time")
-    yield Sleep(closed.seconds)
+    yield from session.wait(closed.seconds, "operating_time", method)
     return None
 
 
@@ -127,9 +128,8 @@ def _wait_for_slot(method: str, session: Session, progress: Progress) -> Convers
             )  # fmt: skip
         if slot.wait <= 0:
             return None
-        session.observer.on_wait(slot.wait, "rate_limit")
         try:
-            yield Sleep(slot.wait)
+            yield from session.wait(slot.wait, "rate_limit", method)
         except BaseException:
             session.pacer.release(slot)
             raise
@@ -149,7 +149,7 @@ def _attempt(
     """Send the call once, following the portal if it has moved."""
     for _ in range(_MAX_HOPS + 1):
         if session.app is not None:
-            tokens = yield from current_tokens(session)
+            tokens = yield from current_tokens(session, progress)
             if not tokens.access_token:
                 # Only the refresh token is known yet: the call would be refused for nothing.
                 progress.used = tokens
@@ -164,9 +164,9 @@ def _attempt(
         request = _request(call, params, session, progress)
         portal = session.portal
         started = session.clock()
-        answer: Answer | NoAnswer = yield Send(request)
-        duration = session.clock() - started
-        if isinstance(answer, Answer) and answer.status in _REDIRECTS:
+        answer: Response | NoResponse = yield Send(request)
+        progress.seconds = duration = session.clock() - started
+        if isinstance(answer, Response) and answer.status in _REDIRECTS:
             _note(call, portal, duration, progress, answer.status, None, session)
             refused = session.follow(answer.headers.get("location", ""), call.method)
             if refused is not None:
@@ -174,7 +174,7 @@ def _attempt(
             session.observer.on_retry("moved")
             continue
         outcome = understand(answer, call, session)
-        status = answer.status if isinstance(answer, Answer) else None
+        status = answer.status if isinstance(answer, Response) else None
         operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
         _note(call, portal, duration, progress, status, operating, session)
         if isinstance(outcome, Reply):
@@ -191,7 +191,7 @@ def _attempt(
 
 
 def _request(call: Call, params: dict[str, Any], session: Session, progress: Progress) -> Request:
-    timeout = session.patience.timeout * (2 if call.method == "batch" else 1)
+    timeout = session.timeout_of(call)
     remaining = progress.remaining()
     if remaining is not None:
         timeout = max(0.1, min(timeout, remaining))
@@ -199,10 +199,10 @@ def _request(call: Call, params: dict[str, Any], session: Session, progress: Pro
     return Request("POST", session.url(call.method), HEADERS, json_body(body), timeout)
 
 
-def understand(answer: Answer | NoAnswer, call: Call, session: Session) -> Reply | Bitrix24Error:
+def understand(answer: Response | NoResponse, call: Call, session: Session) -> Reply | Bitrix24Error:
     """Turn what came back into a reply or the error it stands for."""
     method, portal = call.method, session.portal
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoResponse):
         return transport_error(answer, method, portal)
     try:
         data = json.loads(answer.body)
@@ -237,20 +237,16 @@ def error_from_json(
     )
 
 
-def transport_error(no_answer: NoAnswer, method: str, portal: str) -> TransportError:
-    """Say that no answer came, and whether the portal may have done the work."""
-    ambiguous = no_answer.mishap in (Mishap.TIMEOUT, Mishap.BROKEN)
+def transport_error(no_response: NoResponse, method: str, portal: str) -> TransportError:
+    """Say that no response came, and whether the portal may have done the work."""
+    ambiguous = no_response.failure in (TransportFailure.TIMEOUT, TransportFailure.BROKEN)
     if ambiguous:
-        text = (
-            f"{no_answer.mishap.value} ({no_answer.reason}); the portal may have done the work all the same."
-        )
+        text = f"{no_response.failure.value} ({no_response.reason}); the portal may have done the work all the same."
     else:
-        text = (
-            f"{no_answer.mishap.value} ({no_answer.reason}); nothing was sent. Is the portal's address right?"
-        )
-    code = no_answer.mishap.name.lower()
+        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent. Is the portal's address right?"
+    code = no_response.failure.name.lower()
     error = TransportError(f"connection_{code}", text, None, method, portal, ambiguous=ambiguous)
-    if no_answer.mishap is Mishap.UNTRUSTED:
+    if no_response.failure is TransportFailure.UNTRUSTED:
         error.retryable = False
     return error
 

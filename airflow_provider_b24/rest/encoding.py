@@ -66,6 +66,19 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
     return {_name(key, "the parameters"): _plain(value, str(key), 1) for key, value in params.items()}
 
 
+def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the parameters of a call into their plain form.
+
+    :raises UnsendableValueError: when one of them cannot be sent, or poses as authorization.
+    """
+    made = plain(params)
+    if any(name.lower() == "auth" for name in made):
+        raise UnsendableValueError(
+            f"{method}: 'auth' is not a parameter; the credentials come from the connection"
+        )
+    return made
+
+
 def _plain(value: Any, path: str, depth: int) -> Any:
     if type(value) is str:
         return _unicode(value, path)

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_b24.exceptions import Bitrix24Error
-from airflow_provider_b24.rest.batch import MAX_CALLS, Outcome, exchange
+from airflow_provider_b24.rest.batch import Outcome, exchange
+from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import converse, pause, wait_until_open
 from airflow_provider_b24.rest.encoding import (
@@ -323,7 +324,7 @@ def _judge(failure: Bitrix24Error, progress: Progress, session: Session) -> Conv
     if isinstance(verdict, Bitrix24Error):
         raise verdict
     if not isinstance(verdict, Reply):
-        yield from pause(verdict, session)
+        yield from pause(verdict, progress.call.method, session)
 
 
 def _rows(result: Any) -> _Rows:

@@ -8,6 +8,7 @@ that the loser is refused, waits, and finds the winner's pair in the store.
 from __future__ import annotations
 
 import json
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
@@ -16,16 +17,16 @@ from airflow_provider_b24.rest._errors import RECONNECT, authorization_error
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, portal_host
 from airflow_provider_b24.rest.session import HEADERS, Session
 from airflow_provider_b24.rest.wire import (
-    Answer,
     Conversation,
     LoadTokens,
-    Mishap,
-    NoAnswer,
+    NoResponse,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
     StoreTokens,
+    TransportFailure,
 )
 
 if TYPE_CHECKING:
@@ -36,21 +37,21 @@ LOCK_POLL = 0.05
 """Seconds between two looks at another thread's or task's renewal."""
 STAGGER = 0.5
 """Processes that notice the expiry together spread over this many seconds, and all but the first find a new pair."""
-RACE_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds the loser of the race waits for the winner's pair to appear in the store."""
+RACE_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
+"""Seconds between two looks of the loser of the race for the winner's pair; the last is repeated."""
 STORE_DELAYS = (0.1, 0.4, 1.6, 3.2)
 """Seconds between attempts to store a new pair."""
 
 
-def current_tokens(session: Session) -> Conversation[Tokens]:
+def current_tokens(session: Session, progress: Progress) -> Conversation[Tokens]:
     """Give the pair to call with, from the store if this client has none yet.
 
     :raises AuthError: when there is no pair at all.
     """
     if session.unsaved is not None:
-        yield from _save_rest(session)
+        yield from _save_rest(session, progress)
     if session.tokens is None:
-        session.tokens = yield from _load(session)
+        session.tokens = yield from _load(session, progress)
     if session.tokens is None:
         raise AuthError(
             "not_connected", f"No tokens are stored for this application. {RECONNECT}", portal=session.portal
@@ -61,18 +62,21 @@ def current_tokens(session: Session) -> Conversation[Tokens]:
 def renew(session: Session, progress: Progress) -> Conversation[None]:
     """Replace the pair that the call was refused with.
 
-    :raises AuthError: when the refresh token is dead.
+    It takes no longer than the call's deadline; but what the authorization server is asked for is the only copy of the
+    next pair: its response is waited for, and stored, whatever the deadline says.
+
+    :raises AuthError: when the refresh token is dead; or, ``retryable``, when the deadline was too near.
     :raises Bitrix24Error: when the authorization server or the store fails.
     """
     used = progress.used
-    yield from _lock(session)
+    yield from _lock(session, progress)
     try:
-        if _renewed(session.tokens, used) or (yield from _found_in_store(session, used)):
+        if _renewed(session.tokens, used) or (yield from _found_in_store(session, progress)):
             return
-        yield Sleep(session.chance() * STAGGER)
-        if (yield from _found_in_store(session, used)):
+        yield from _pause(session.chance() * STAGGER, session, progress)
+        if (yield from _found_in_store(session, progress)):
             return
-        yield from _refresh(session, used)
+        yield from _refresh(session, progress)
     finally:
         session.renewal_lock.release()
 
@@ -96,15 +100,36 @@ def redeem(session: Session, grant_type: GrantType, grant: str) -> Conversation[
     return outcome
 
 
-def _lock(session: Session) -> Conversation[None]:
+def _pause(seconds: float, session: Session, progress: Progress) -> Conversation[None]:
+    """Wait, until the deadline at most.
+
+    :raises AuthError: ``retryable``, when it is over already.
+    """
+    remaining = progress.remaining()
+    if remaining is not None:
+        if remaining <= 0:
+            error = AuthError(
+                "renewal_unfinished",
+                "The tokens could not be renewed within the time the call may take: another process is at it, or the "
+                "authorization server is slow.",
+                portal=session.portal,
+            )
+            error.retryable = True
+            raise error
+        seconds = min(seconds, remaining)
+    if seconds > 0:
+        yield Sleep(seconds)
+
+
+def _lock(session: Session, progress: Progress) -> Conversation[None]:
     """Wait for another thread's or task's renewal, without blocking its event loop."""
     while not session.renewal_lock.acquire(blocking=False):
-        yield Sleep(LOCK_POLL)
+        yield from _pause(LOCK_POLL, session, progress)
 
 
-def _save_rest(session: Session) -> Conversation[None]:
+def _save_rest(session: Session, progress: Progress) -> Conversation[None]:
     """Store the pair that could not be stored when it was new, unless somebody is just doing it."""
-    yield from _lock(session)
+    yield from _lock(session, progress)
     try:
         if session.unsaved is not None:
             yield from _save(session, session.unsaved)
@@ -116,15 +141,15 @@ def _renewed(tokens: Tokens | None, used: Tokens | None) -> bool:
     return tokens is not None and (used is None or tokens.access_token != used.access_token)
 
 
-def _found_in_store(session: Session, used: Tokens | None) -> Conversation[bool]:
+def _found_in_store(session: Session, progress: Progress) -> Conversation[bool]:
     """Take the stored pair; say whether it is another one than the one used."""
-    stored = yield from _load(session)
+    stored = yield from _load(session, progress)
     if stored is not None:
         session.tokens = stored
-    return _renewed(stored, used)
+    return _renewed(stored, progress.used)
 
 
-def _refresh(session: Session, used: Tokens | None) -> Conversation[None]:
+def _refresh(session: Session, progress: Progress) -> Conversation[None]:
     app, tokens = session.app, session.tokens
     if app is None or tokens is None:
         raise AuthError(
@@ -136,24 +161,21 @@ def _refresh(session: Session, used: Tokens | None) -> Conversation[None]:
             "The access token has expired, and there is no refresh token to renew it with.",
             portal=session.portal,
         )
-    failures = 0
+    failures, delay = 0, 0.0
     while True:
+        yield from _pause(delay, session, progress)
         outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, session)
         if isinstance(outcome, Tokens):
             break
         if outcome.code.lower() == "invalid_grant":
-            for delay in RACE_DELAYS:
-                yield Sleep(delay)
-                if (yield from _found_in_store(session, used)):
-                    return
+            if (yield from _winner_has_stored(tokens.refresh_token, session, progress)):
+                return
             raise outcome
         failures += 1
         patience = session.patience
         if not outcome.retryable or failures >= patience.attempts:
             raise outcome
-        yield Sleep(
-            session.chance() * min(patience.longest_delay, patience.first_delay * 2 ** (failures - 1))
-        )
+        delay = session.chance() * min(patience.longest_delay, patience.first_delay * 2 ** (failures - 1))
     session.observer.on_refresh()
     if tokens.member_id and outcome.member_id and tokens.member_id != outcome.member_id:
         raise AuthError(
@@ -163,6 +185,25 @@ def _refresh(session: Session, used: Tokens | None) -> Conversation[None]:
             portal=session.portal,
         )
     yield from _save(session, outcome)
+
+
+def _winner_has_stored(refresh_token: str, session: Session, progress: Progress) -> Conversation[bool]:
+    """Wait for the pair of whoever has spent the refresh token.
+
+    It can be on its way for as long as a response may take, and then needs to be stored. Nobody can tell this from a
+    refresh token that is dead, except by waiting; which is done once for each.
+    """
+    waited = 0.0
+    delays = chain(RACE_DELAYS, repeat(RACE_DELAYS[-1]))
+    longest = session.patience.timeout + sum(STORE_DELAYS)
+    while refresh_token != session.dead_refresh_token and waited < longest:
+        delay = next(delays)
+        yield from _pause(delay, session, progress)
+        waited += delay
+        if (yield from _found_in_store(session, progress)):
+            return True
+    session.dead_refresh_token = refresh_token
+    return False
 
 
 def _ask(
@@ -177,17 +218,19 @@ def _ask(
     request = Request(
         "GET", f"{app.oauth_server}/oauth/token/?{query}", HEADERS, None, session.patience.timeout
     )
-    answer: Answer | NoAnswer = yield Send(request)
+    answer: Response | NoResponse = yield Send(request)
     return _understand(answer, portal_host(app.oauth_server), session, grant)
 
 
 def _understand(
-    answer: Answer | NoAnswer, server: str, session: Session, grant: str
+    answer: Response | NoResponse, server: str, session: Session, grant: str
 ) -> Tokens | Bitrix24Error:
     place = ("token refresh", server)
-    if isinstance(answer, NoAnswer):
-        error = TransportError(f"connection_{answer.mishap.name.lower()}", answer.mishap.value, None, *place)
-        error.retryable = answer.mishap is not Mishap.UNTRUSTED
+    if isinstance(answer, NoResponse):
+        error = TransportError(
+            f"connection_{answer.failure.name.lower()}", answer.failure.value, None, *place
+        )
+        error.retryable = answer.failure is not TransportFailure.UNTRUSTED
         return error
     try:
         data = json.loads(answer.body)
@@ -205,11 +248,11 @@ def _understand(
     )
 
 
-def _load(session: Session) -> Conversation[Tokens | None]:
+def _load(session: Session, progress: Progress) -> Conversation[Tokens | None]:
     outcome: Tokens | StoreFailed | None = None
     for delay in (0.0, *STORE_DELAYS):
         if delay:
-            yield Sleep(delay)
+            yield from _pause(delay, session, progress)
         outcome = yield LoadTokens()
         if not isinstance(outcome, StoreFailed):
             return outcome

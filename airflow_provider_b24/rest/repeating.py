@@ -1,8 +1,9 @@
-"""When a call that failed is sent again: which methods may be, how often, after what delay."""
+"""When a call that failed is sent again: how often, after what delay, and never what must not be done twice."""
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_b24.exceptions import (
@@ -14,7 +15,9 @@ from airflow_provider_b24.exceptions import (
     RateLimitError,
     ServerError,
 )
+from airflow_provider_b24.rest._errors import SYSTEM_ERRORS
 from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.methods import Effect
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.credentials import Tokens
@@ -22,37 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
-_SAFE_LAST_WORDS = frozenset({
-    # Reading changes nothing.
-    "list", "getlist", "get", "gettypes", "types", "fields", "getfields", "getfieldslist", "search", "count",
-    "instances", "current", "info", "time", "history", "counters", "getavailable",
-    # Doing these twice leaves the same state as doing them once.
-    "update", "set", "delete", "terminate", "kill", "bind", "unbind", "clear",
-})  # fmt: skip
-_SAFE_METHODS = frozenset({
-    "profile", "scope", "methods", "method.get", "events", "feature.get", "server.time", "app.info",
-    # A step takes one answer: a repetition is ignored or refused, and a refusal after an ambiguous failure means
-    # delivered.
-    "bizproc.event.send",
-})  # fmt: skip
-# `get` by its name, but each call hands out the next portion.
-_UNSAFE_METHODS = frozenset({"event.offline.get"})
 _LONGEST_LOCK_DELAY = 10.0
 """Seconds. A process is locked while one request works on it, a minute at most: waiting longer gains nothing."""
-
-
-def is_safe_to_repeat(call: Call) -> bool:
-    """Whether a call may be sent again although the portal may have carried it out already.
-
-    Reading and setting may be; creating (``*.add``, ``bizproc.workflow.start``) and everything unknown may not.
-    :attr:`Call.repeatable` overrules.
-    """
-    if call.repeatable is not None:
-        return call.repeatable
-    method = call.method.lower()
-    if method in _UNSAFE_METHODS:
-        return False
-    return method in _SAFE_METHODS or method.rpartition(".")[2] in _SAFE_LAST_WORDS
+_NOTHING_LEFT = re.compile(r"not.?found|not.?exist|не найден|не существует|^404$", re.IGNORECASE)
+"""How portals say that there is nothing to end: there is no one code for it."""
 
 
 class Again(NamedTuple):
@@ -69,20 +45,24 @@ class Again(NamedTuple):
 class Progress:
     """How far one call has come: its attempts, its time, and whether the portal may already have done it.
 
-    :param deadline: seconds the call may take in all; ``None`` for the session's own deadline.
+    :param deadline: seconds the call may take in all, where it has no deadline of its own; ``None`` for the session's.
     """
 
     def __init__(self, call: Call, session: Session, deadline: float | None = None) -> None:
         self.call = call
+        self.effect = session.effect_of(call)
         self.attempt = 0
         self.used: Tokens | None = None
         self.portal_now = 0.0
+        self.seconds = 0.0
+        """How long the last request took."""
         self._session = session
         self._failures = 0
         self._refusals = 0
         self._locks = 0
         self._maybe_done = False
-        limit = session.patience.deadline if deadline is None else deadline
+        limits = (call.deadline, deadline, session.patience.deadline)
+        limit = next((seconds for seconds in limits if seconds is not None), None)
         self._ends = None if limit is None else session.clock() + limit
 
     def remaining(self) -> float | None:
@@ -92,28 +72,24 @@ class Progress:
     def judge(self, error: Bitrix24Error) -> Again | Reply | Bitrix24Error:
         """Decide what a failure means.
 
-        :return: whether to send the call again; or that it had arrived after all; or the error to report.
+        :return: whether to send the call again; or that it was done by an earlier attempt; or the error to report.
         """
-        if isinstance(error, EventTokenError) and self._maybe_done and self._is_answer():
+        if self._maybe_done and self.effect is Effect.ENDS and _says_nothing_is_left(error):
             logger.warning(
-                "%s at %s: the answer was refused (%s) when it was repeated after a failure without a response. The "
-                "first copy had arrived: it counts as delivered.",
-                self.call.method,
-                self._session.portal,
-                error.code,
-            )
+                "%s at %s: repeated after a failure without a response, it was told that there is nothing left to do "
+                "(%s). The first copy had arrived: it counts as %s.",
+                self.call.method, self._session.portal, error.code,
+                "delivered" if isinstance(error, EventTokenError) else "done",
+            )  # fmt: skip
             return Reply(result=True)
         self._maybe_done |= error.ambiguous
         error.ambiguous = self._maybe_done
-        if self._maybe_done and not is_safe_to_repeat(self.call):
+        if self._maybe_done and self.effect is Effect.CREATES:
             error.retryable = False
         # A token that is still called expired after its renewals does not become good by asking again.
         if not error.retryable or isinstance(error, ExpiredTokenError):
             return error
         return self._next_attempt(error)
-
-    def _is_answer(self) -> bool:
-        return self.call.method.lower() == "bizproc.event.send"
 
     def _next_attempt(self, error: Bitrix24Error) -> Again | Bitrix24Error:
         patience = self._session.patience
@@ -136,6 +112,14 @@ class Progress:
         if tries >= bound or (remaining is not None and delay >= remaining):
             return error
         return Again(delay, _cause(error))
+
+
+def _says_nothing_is_left(error: Bitrix24Error) -> bool:
+    if isinstance(error, EventTokenError):
+        return True
+    if type(error) is not Bitrix24Error or error.code.upper() in SYSTEM_ERRORS:
+        return False
+    return bool(_NOTHING_LEFT.search(error.code) or _NOTHING_LEFT.search(error.description))
 
 
 def _cause(error: Bitrix24Error) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from airflow_provider_b24 import __version__
 from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError, RateLimitError
+from airflow_provider_b24.rest.batch_sizes import MAX_CALLS, BatchSizes
 from airflow_provider_b24.rest.credentials import (
     Credentials,
     OAuthApp,
@@ -23,11 +25,15 @@ from airflow_provider_b24.rest.credentials import (
     parse_portal_address,
     portal_host,
 )
+from airflow_provider_b24.rest.methods import Effect, MethodFacts, facts_of
 from airflow_provider_b24.rest.observer import Observer
 from airflow_provider_b24.rest.pacing import OPERATING_LIMIT, Pacer, pacer_for, share_pacer
+from airflow_provider_b24.rest.wire import Conversation, Sleep
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.rest.call import ReplyTime
+    from airflow_provider_b24.rest.call import Call, ReplyTime
+
+logger = logging.getLogger("airflow_provider_b24.rest")
 
 HEADERS = {
     "Accept": "application/json",
@@ -69,6 +75,8 @@ class Session:
     :param trusted_hosts: hosts, with or without port, that the portal may move to.
     :param observer: who is told about requests and waits.
     :param operating_limit: see :class:`~airflow_provider_b24.rest.pacing.Pacer`.
+    :param batch_size: calls in one request, at most.
+    :param methods: what the caller knows about methods, before :data:`airflow_provider_b24.rest.methods.METHODS`.
     :param store_key: names the pair of tokens for all clients of this process.
     :param clock: seconds that only grow.
     :param chance: random numbers from 0 to 1.
@@ -83,6 +91,8 @@ class Session:
         trusted_hosts: tuple[str, ...] = (),
         observer: Observer | None = None,
         operating_limit: float | None = OPERATING_LIMIT,
+        batch_size: int = MAX_CALLS,
+        methods: Mapping[str, MethodFacts] | None = None,
         store_key: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -93,8 +103,11 @@ class Session:
         self.observer = observer or Observer()
         self.clock = clock
         self.chance = chance
+        self.sizes = BatchSizes(batch_size)
+        self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
+        self.dead_refresh_token: str | None = None
         self.portal_url = credentials.portal_url
         self.portal = portal_host(self.portal_url)
         self.pacer: Pacer = pacer_for(self.portal, tariff, operating_limit=operating_limit, clock=clock)
@@ -111,6 +124,29 @@ class Session:
     def app(self) -> OAuthApp | None:
         """The OAuth application, ``None`` for a webhook."""
         return self.credentials if isinstance(self.credentials, OAuthApp) else None
+
+    def facts(self, method: str) -> MethodFacts:
+        """Tell what is known about a method."""
+        return facts_of(method, self._methods)
+
+    def effect_of(self, call: Call) -> Effect:
+        """Tell what it does to make a call twice, by what the caller or the table says."""
+        effect = self.facts(call.method).effect or Effect.CREATES
+        if call.repeatable is None or call.repeatable is (effect is not Effect.CREATES):
+            return effect
+        return Effect.SETS if call.repeatable else Effect.CREATES
+
+    def timeout_of(self, call: Call) -> float:
+        """Seconds to wait for each part of a response: a batch may take twice as long."""
+        return self.patience.timeout * (2 if call.method == "batch" else 1)
+
+    def wait(self, seconds: float, cause: str, method: str) -> Conversation[None]:
+        """Wait, and say so.
+
+        :param cause: in the observer's words.
+        """
+        self.observer.on_wait(seconds, cause)
+        yield Sleep(seconds)
 
     def url(self, method: str) -> str:
         """Where a method is called; with a webhook this is a secret."""

@@ -16,7 +16,7 @@ class Request:
     """One HTTP request. Its URL, body and so on may hold secrets: none of them shows in ``repr``.
 
     :param verb: ``GET`` or ``POST``.
-    :param timeout: seconds to wait for the connection, and again for each part of the answer.
+    :param timeout: seconds to wait for the connection, and again for each part of the response.
     """
 
     verb: str
@@ -27,8 +27,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer, whatever its status. Redirects are answers, too.
+class Response:
+    """An HTTP response, whatever its status. Redirects are responses, too.
 
     :param headers: looked up without regard to case.
     """
@@ -38,33 +38,33 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-class Mishap(Enum):
-    """How a request can fail without an answer."""
+class TransportFailure(Enum):
+    """How a request can fail without a response."""
 
     REFUSED = "no connection"
     """Nothing was sent: refused, unknown host, timeout before the connection stood."""
     UNTRUSTED = "certificate not trusted"
     """Nothing was sent, and trying again would not help."""
-    TIMEOUT = "no answer in time"
+    TIMEOUT = "no response in time"
     """The request was sent, or part of it; the portal may have done the work."""
     BROKEN = "connection broken"
     """The request was sent, or part of it; the portal may have done the work."""
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
-    """A request that ended without an answer.
+class NoResponse:
+    """A request that ended without a response.
 
     :param reason: the kind of error, for the reader; never the text of a library's exception, which holds URLs.
     """
 
-    mishap: Mishap
+    failure: TransportFailure
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request; be sent an :class:`Answer` or a :class:`NoAnswer`."""
+    """Send a request; be sent a :class:`Response` or a :class:`NoResponse`."""
 
     request: Request
 
@@ -100,10 +100,9 @@ class StoreFailed:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Hold several conversations at the same time, at most ``at_once``; be sent their results in order."""
+    """Hold several conversations at the same time; be sent their results in order."""
 
     conversations: Sequence[Conversation[Any]] = field(repr=False)
-    at_once: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,8 +155,7 @@ def _building(function: Callable[_P, Any], definition: RobotDefinition) -> Calla
 
 
 def _return_values(answer: object, definition: RobotDefinition) -> Any:
-    from airflow.sdk import BaseOperator
-    from airflow.sdk.definitions.xcom_arg import XComArg
+    from airflow.sdk import BaseOperator, XComArg
 
     if answer is None:
         if required := [key for key, prop in definition.return_properties.items() if prop.required]:
@@ -187,7 +186,7 @@ def _return_values(answer: object, definition: RobotDefinition) -> Any:
 
 def _names_its_tasks(return_values: Any) -> bool:
     """Tell whether the answer waits for the right tasks by itself: a template pulls from tasks unnoticed."""
-    from airflow.sdk.definitions.xcom_arg import XComArg
+    from airflow.sdk import XComArg
 
     values = return_values.values() if isinstance(return_values, Mapping) else [return_values]
     return any(True for value in values for _ in XComArg.iter_xcom_references(value)) and not any(

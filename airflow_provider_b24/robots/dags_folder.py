@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airflow_provider_b24._airflow.dag_files import read_dag_files
 from airflow_provider_b24.robots.definition import RobotDefinition, RobotDefinitionError, definition_of
 
 
@@ -63,17 +62,8 @@ def read_dags_folder(folder: str | Path | None = None) -> DagsFolder:
     """
     if folder is not None and not Path(folder).exists():
         raise FileNotFoundError(f"There is no DAG folder {folder}")
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.0 and 3.1
-        from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
-    # What Airflow and DAG files print while they are parsed must not get between the lines of a JSON document.
-    with contextlib.redirect_stdout(sys.stderr):
-        bag = DagBag(str(folder) if folder is not None else None)
-    return DagsFolder(
-        tuple(_declared(bag.dags.values())),
-        {str(file): str(error) for file, error in sorted(bag.import_errors.items())},
-    )
+    files = read_dag_files(folder)
+    return DagsFolder(tuple(_declared(files.dags)), files.broken)
 
 
 def _declared(dags: Iterable[object]) -> Iterable[DeclaredRobot]:

@@ -12,6 +12,8 @@ _HTML = "<html><head><title>503 Service Temporarily Unavailable</title></head><b
 class Delay:
     """Answer late.
 
+    It also works for a call inside a batch, when its method is named: the whole batch is late by that much.
+
     :param seconds: how late, in real seconds.
     :param after_work: do the work first, so that a caller who gives up does not know that it was done.
     """
@@ -93,8 +95,8 @@ class Faults:
     def take(self, method: str, *, inside_batch: bool = False) -> Fault | None:
         """Return the fault that befalls a call of `method` now, if any.
 
-        :param inside_batch: the call shares its connection with others, so only :class:`AnswerStatus`
-            that names the method can befall it.
+        :param inside_batch: the call shares its connection with others, so only :class:`AnswerStatus` and
+            :class:`Delay` that name the method can befall it.
         """
         if not self._planned:
             return None
@@ -112,7 +114,7 @@ class Faults:
 
 def _befalls(planned: _Planned, method: str, inside_batch: bool) -> bool:
     if inside_batch:
-        return planned.method == method and isinstance(planned.fault, AnswerStatus)
+        return planned.method == method and isinstance(planned.fault, AnswerStatus | Delay)
     if planned.method is None:
         return method != "oauth.token"
     return planned.method == method

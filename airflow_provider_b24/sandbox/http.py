@@ -38,6 +38,7 @@ class Request:
     :param access_token: the access token, if one was sent.
     :param status: HTTP status answered, `None` while there is none.
     :param time: when it arrived, on the portal's clock.
+    :param late: by how many real seconds the calls of a batch delayed the answer.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     time: float
     status: int | None = None
+    late: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class FrontDoor:
             if portal.moved_to is not None:
                 return 302, portal.moved_to + request.path
             client = scope["client"]
-            return rest.answer(portal, received, client[0] if client else "")
+            answer = rest.answer(portal, received, client[0] if client else "")
+            request.late = received.late
+            return answer
 
         return request, work
 
@@ -176,6 +180,7 @@ class FrontDoor:
             return
         if isinstance(fault, Delay) and fault.after_work:
             await asyncio.sleep(fault.seconds)
+        await asyncio.sleep(exchange.request.late)
         if isinstance(fault, TruncateJson):
             content = content[: len(content) // 2]
         await exchange.respond(status, content)

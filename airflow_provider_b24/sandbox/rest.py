@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError, access_denied, malformed, method_not_found
-from airflow_provider_b24.sandbox.faults import AnswerStatus
+from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Received:
     """A request to `/rest/`, read.
 
     :param problem: why it cannot be answered, if it could not be read.
+    :param late: by how many real seconds the calls inside delay the answer.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Received:
     webhook: tuple[int, str] | None = None
     access_token: Any = None
     problem: RestError | None = None
+    late: float = 0.0
 
 
 @dataclass(slots=True)
@@ -165,7 +167,7 @@ def answer(portal: SandboxPortal, received: Received, source: str) -> tuple[int,
         else:
             caller = portal.callers.by_token(received.access_token)
         if received.method == "batch":
-            return 200, _batch(portal, caller, received.parameters)
+            return 200, _batch(portal, caller, received)
         return 200, _call(portal, caller, received.method, received.parameters)
     except RestError as error:
         return error.status, error.body()
@@ -233,9 +235,9 @@ def _call(portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any
     return reply
 
 
-def _batch(portal: SandboxPortal, caller: Caller, given: dict[str, Any]) -> dict[str, Any]:
+def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[str, Any]:
     begun, started = portal.clock.now(), time.perf_counter()
-    params = {name.upper(): value for name, value in given.items()}
+    params = {name.upper(): value for name, value in received.parameters.items()}
     commands = params.get("CMD")
     if isinstance(commands, list):
         commands = {str(index): command for index, command in enumerate(commands)}
@@ -249,7 +251,7 @@ def _batch(portal: SandboxPortal, caller: Caller, given: dict[str, Any]) -> dict
         try:
             if index >= BATCH_LENGTH:
                 raise RestError(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")
-            reply = _command(portal, caller, command, parts)
+            reply = _command(portal, caller, command, parts, received)
         except RestError as error:
             parts["result_error"][key] = error.body()
             if halt:
@@ -267,7 +269,11 @@ def _batch(portal: SandboxPortal, caller: Caller, given: dict[str, Any]) -> dict
 
 
 def _command(
-    portal: SandboxPortal, caller: Caller, command: object, parts: Mapping[str, Mapping[str, Any]]
+    portal: SandboxPortal,
+    caller: Caller,
+    command: object,
+    parts: Mapping[str, Mapping[str, Any]],
+    received: Received,
 ) -> dict[str, Any]:
     if not isinstance(command, str):
         raise method_not_found()
@@ -278,6 +284,8 @@ def _command(
     fault = portal.faults.take(name, inside_batch=True)
     if isinstance(fault, AnswerStatus):
         raise RestError(fault.status, fault.code, fault.description)
+    if isinstance(fault, Delay):
+        received.late += fault.seconds
     return _call(portal, caller, name, _refer(parse_form(query), parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -13,11 +13,11 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
-    BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
 
+from airflow_provider_b24._airflow.sensor_intervals import PunctualSensor
 from airflow_provider_b24.sensors.result_delivery import Decision, ExpectedResult, Outcome
 from airflow_provider_b24.sensors.result_reference import patience_ends_at, result_url
 
@@ -31,7 +31,7 @@ _RETRIES = 3
 _RETRY_DELAY = timedelta(seconds=10)
 
 
-class ExternalResultSensor(BaseSensorOperator):
+class ExternalResultSensor(PunctualSensor):
     """Waits until an external worker has delivered a result, and returns the delivered object.
 
     An earlier task hands the result URL to the worker (:func:`result_url`, in templates
@@ -87,7 +87,6 @@ class ExternalResultSensor(BaseSensorOperator):
             )
         self.heartbeat_timeout = heartbeat_timeout
         self.deferrable = deferrable
-        self._look_again_by: float | None = None
 
     def execute(self, context: Context) -> Any:
         """Wait; return the delivered object."""
@@ -113,7 +112,8 @@ class ExternalResultSensor(BaseSensorOperator):
         """Look once."""
         decision = self._expected(context).look(time.time())
         if decision.outcome is Outcome.WAIT:
-            self._look_again_by = decision.look_again_by
+            # Once more when the wait ends: a process may be waiting for the answer.
+            self.poke_again_by = decision.look_again_by
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(decision))
 
@@ -179,17 +179,6 @@ class ExternalResultSensor(BaseSensorOperator):
                 "instances to wait for, or map this sensor with it in one task group."
             )
         return int(own)
-
-    def _get_next_poke_interval(
-        self, started_at: Any, run_duration: Callable[[], float], poke_count: int
-    ) -> float:
-        # Look once more when the wait ends, not up to a poke_interval later: a process may be waiting for the answer.
-        interval = float(super()._get_next_poke_interval(started_at, run_duration, poke_count))
-        return (
-            interval
-            if self._look_again_by is None
-            else max(min(interval, self._look_again_by - time.time()), 0.0)
-        )
 
     @contextmanager
     def _skip_if_soft(self) -> Iterator[None]:

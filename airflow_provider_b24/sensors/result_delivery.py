@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from airflow_provider_b24._airflow.xcoms import Place, aread_xcom, read_xcom
 
 RESULT_KEY = "bitrix24_result"
 """XCom key of the delivery, under the task instance that handed the result URL out."""
@@ -112,10 +113,10 @@ class ExpectedResult:
             self.timeout_at, self.timeout_at if self.patience_ends_at is None else self.patience_ends_at
         )
 
-    def xcom(self, key: str) -> dict[str, Any]:
-        """Address an XCom of the source task instance."""
+    @property
+    def source(self) -> Place:
+        """The source task instance, which the delivery lies under."""
         return {
-            "key": key,
             "dag_id": self.dag_id,
             "run_id": self.run_id,
             "task_id": self.source_task_id,
@@ -154,34 +155,19 @@ class ExpectedResult:
 
     def look(self, now: float) -> Decision:
         """Read what has been delivered so far, from a task."""
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        # BaseXCom, not the configured backend: the receiver stores the delivery in the metadata
-        # database itself, and it is small.
-        delivery = Delivery.from_xcom(BaseXCom.get_one(**self.xcom(RESULT_KEY)))
+        delivery = Delivery.from_xcom(read_xcom(RESULT_KEY, self.source))
         heartbeat = None
         if delivery is None and self.heartbeat_timeout is not None:
-            heartbeat = _instant(BaseXCom.get_one(**self.xcom(HEARTBEAT_KEY)))
+            heartbeat = _instant(read_xcom(HEARTBEAT_KEY, self.source))
         return self.decide(delivery, heartbeat, now)
 
     async def alook(self, now: float) -> Decision:
         """Read what has been delivered so far, from a trigger."""
-        delivery = Delivery.from_xcom(await _aget(self.xcom(RESULT_KEY)))
+        delivery = Delivery.from_xcom(await aread_xcom(RESULT_KEY, self.source))
         heartbeat = None
         if delivery is None and self.heartbeat_timeout is not None:
-            heartbeat = _instant(await _aget(self.xcom(HEARTBEAT_KEY)))
+            heartbeat = _instant(await aread_xcom(HEARTBEAT_KEY, self.source))
         return self.decide(delivery, heartbeat, now)
-
-
-async def _aget(address: Mapping[str, Any]) -> Any:
-    from airflow.sdk.bases.xcom import BaseXCom
-
-    if hasattr(BaseXCom, "aget_one"):
-        return await BaseXCom.aget_one(**address)
-    # Airflow before 3.3 reads XComs in triggers through the blocking call only.
-    from asgiref.sync import sync_to_async
-
-    return await sync_to_async(BaseXCom.get_one)(**address)
 
 
 def _instant(value: Any) -> float | None:

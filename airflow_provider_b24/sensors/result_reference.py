@@ -129,8 +129,10 @@ def result_url(
     """
     from airflow.sdk.log import mask_secret
 
+    from airflow_provider_b24._airflow.xcoms import delete_of_earlier_tries
     from airflow_provider_b24.hooks.addresses import receiver_url
     from airflow_provider_b24.hooks.connection import PortalConnection
+    from airflow_provider_b24.sensors.result_delivery import RESULT_KEY
 
     context: Mapping[str, Any] = source if isinstance(source, Mapping) else source.get_template_context()
     ti = context["ti"]
@@ -150,6 +152,7 @@ def result_url(
     )
     signed = reference.sign(PortalConnection.load(reference.conn_id).signing_key("result"))
     mask_secret(signed)
+    delete_of_earlier_tries(RESULT_KEY, ti)
     return f"{receiver_url()}/results/{signed}"
 
 

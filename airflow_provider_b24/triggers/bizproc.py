@@ -98,7 +98,7 @@ class BizprocEventSendTrigger(BaseTrigger):
         yield event_of(event | {"repeated": repeated, "began": began})
 
     async def _send(self) -> None:
-        from airflow_provider_b24.rest.client import answer_params
+        from airflow_provider_b24.rest.call import answer_params
 
         left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
         # Only answers of the same deadline travel together; and one that a locked process holds up, holds up all.

@@ -14,7 +14,7 @@ TESTS = """
 from pathlib import Path
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.models import DagBag
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
 DAGS = DagBag("dags").dags

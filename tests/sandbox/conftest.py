@@ -88,11 +88,17 @@ def xcoms(monkeypatch):
     return kept
 
 
+@pytest.fixture(params=["state store"])
+def try_memory(request):
+    """What one try leaves for the next: ``state store`` as Airflow has it since 3.3, or ``xcom keys`` as before."""
+    return request.param
+
+
 @pytest.fixture
-def run_task(xcoms):
+def run_task(xcoms, try_memory):
     """Run a task as a worker would, and its triggers as a triggerer would, arguments serialized in between."""
 
-    first_runs = {}
+    first_runs, stores = {}, {}
 
     def run(operator, *, try_number=1, conf=None):
         first_run = first_runs.setdefault(operator.task_id, timezone.utcnow())
@@ -109,6 +115,8 @@ def run_task(xcoms):
             _ti_context_from_server=SimpleNamespace(xcom_keys_to_clear=[key for *_, key in left]),
         )
         context = {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(conf=conf or {}), "params": {}}
+        if try_memory == "state store":
+            context["task_state_store"] = stores.setdefault(operator.task_id, StateStore())
         operator.render_template_fields(context)
         try:
             return operator.execute(context)
@@ -123,6 +131,16 @@ def run_task(xcoms):
                     deferral = again
 
     return run
+
+
+class StateStore(dict):
+    """The part of Airflow's task state store that is used."""
+
+    def set(self, key, value, *, retention=None):
+        self[key] = value
+
+    def delete(self, key):
+        self.pop(key, None)
 
 
 async def first_event(trigger):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from airflow.utils.sqlalchemy import UtcDateTime
 from alembic import op
+
+from airflow_provider_b24.calls.migrations import INSTANT
 ${imports if imports else ""}
 
 revision = ${repr(up_revision)}

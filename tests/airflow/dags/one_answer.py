@@ -3,9 +3,9 @@
 import datetime as dt
 import time
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.providers.standard.operators.python import ShortCircuitOperator
 from airflow.sdk import setup, task, task_group, teardown
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_b24.robots import Property, robot_dag
 

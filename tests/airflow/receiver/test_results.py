@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, task, timezone
-from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk import DAG, BaseOperator, task
 from airflow.utils.state import TaskInstanceState
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from airflow_provider_b24.receiver import results
@@ -36,7 +35,10 @@ DAG_ID = "waits_for_results"
 
 @pytest.fixture
 def waiting_run(
-    publish_dag: Callable[[Any], Any], start_run: Callable[..., Any], portal_connection: Any
+    publish_dag: Callable[[Any], Any],
+    start_run: Callable[..., Any],
+    portal_connection: Any,
+    airflow_session: Any,
 ) -> Any:
     with DAG(DAG_ID, schedule=None) as dag:
         BaseOperator(task_id="hand_out") >> ExternalResultSensor(task_id="wait", source_task_id="hand_out")
@@ -45,7 +47,27 @@ def waiting_run(
         )
     publish_dag(dag)
     portal_connection()
-    return start_run(DAG_ID)
+    run = start_run(DAG_ID)
+    for task_id in ("hand_out", "other"):
+        bring(airflow_session, task_id, "running")
+    return run
+
+
+def instance(session: Any, task_id: str, dag_id: str = DAG_ID) -> Any:
+    from airflow.models.taskinstance import TaskInstance
+
+    session.rollback()
+    session.expire_all()
+    return session.scalar(
+        select(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.task_id == task_id)
+    )
+
+
+def bring(session: Any, task_id: str, state: str | None, next_method: str | None = None) -> None:
+    """Bring a task instance into a state, as a scheduler and a worker have left it."""
+    ti = instance(session, task_id)
+    ti.state, ti.next_method = state, next_method
+    session.commit()
 
 
 @pytest.fixture
@@ -89,7 +111,7 @@ def defer(session: Any, task_id: str, source_task_id: str, *, ago: float = SETTL
         timeout_at=time.time() + 3600,
     )
     trigger = Trigger.from_object(ExternalResultTrigger(**asdict(expected)))
-    trigger.created_date = timezone.utcnow() - timedelta(seconds=ago)
+    trigger.created_date = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago)
     session.add(trigger)
     session.flush()
     ti = session.scalar(
@@ -148,6 +170,8 @@ class TestDelivery:
     def test_a_mapped_task_has_a_result_for_each_instance(
         self, receiver, airflow_session, publish_dag, start_run, portal_connection
     ):
+        from airflow.models.taskinstance import TaskInstance
+
         with DAG("mapped_hand_out", schedule=None) as dag:
 
             @task
@@ -157,6 +181,10 @@ class TestDelivery:
         publish_dag(dag)
         portal_connection()
         start_run("mapped_hand_out")
+        airflow_session.execute(
+            update(TaskInstance).where(TaskInstance.dag_id == "mapped_hand_out").values(state="running")
+        )
+        airflow_session.commit()
         for map_index in (0, 1):
             one = ResultReference(
                 "bitrix24_default", "mapped_hand_out", "run_1", "hand_out", map_index, int(time.time()) + 9
@@ -165,6 +193,52 @@ class TestDelivery:
             assert receiver.post(f"/results/{sign(one)}", json={"of": map_index}).status_code == 409
         missing = replace(one, map_index=2)
         assert receiver.post(f"/results/{sign(missing)}", json={}).status_code == 404
+
+
+class TestTries:
+    """Airflow deletes what a task has when it starts: so nothing is taken that would be deleted."""
+
+    @pytest.mark.parametrize("route", ["", "/fail", "/heartbeat"])
+    @pytest.mark.parametrize(
+        "state", [None, "scheduled", "queued", "up_for_retry", "up_for_reschedule", "restarting"]
+    )
+    def test_between_two_tries_of_the_task_nothing_is_taken(
+        self, receiver, signed, airflow_session, state, route
+    ):
+        bring(airflow_session, "hand_out", state)
+        answer = receiver.post(f"/results/{signed}{route}", json={})
+        assert (answer.status_code, answer.json()["error"]) == (503, "between_tries")
+        assert stored(airflow_session) is None
+
+    @pytest.mark.parametrize("state", ["deferred", "success", "failed", "upstream_failed", "skipped"])
+    def test_a_task_that_has_begun_takes_it_to_its_end_and_later(
+        self, receiver, signed, airflow_session, state
+    ):
+        bring(airflow_session, "hand_out", state)
+        assert receiver.post(f"/results/{signed}", json={"n": 1}).status_code == 202
+        assert Delivery.from_xcom(stored(airflow_session)) == Delivery(result={"n": 1})
+
+    @pytest.mark.parametrize("state", ["scheduled", "queued"])
+    def test_a_task_that_resumes_has_begun(self, receiver, signed, airflow_session, state):
+        bring(airflow_session, "hand_out", state, next_method="execute_complete")
+        assert receiver.post(f"/results/{signed}", json={"n": 1}).status_code == 202
+
+    def test_a_clear_begins_anew_and_the_old_url_is_good_for_it(self, receiver, signed, airflow_session):
+        from airflow.models.taskinstance import clear_task_instances
+        from airflow.models.xcom import XComModel
+
+        assert receiver.post(f"/results/{signed}", json={"n": 1}).status_code == 202
+        bring(airflow_session, "hand_out", "success")
+        clear_task_instances([instance(airflow_session, "hand_out")], airflow_session)
+        airflow_session.commit()
+        assert receiver.post(f"/results/{signed}", json={"n": 2}).status_code == 503
+        # As a worker does that starts the task.
+        bring(airflow_session, "hand_out", "running")
+        XComModel.clear(dag_id=DAG_ID, task_id="hand_out", run_id="run_1", session=airflow_session)
+        airflow_session.commit()
+        assert stored(airflow_session) is None
+        assert receiver.post(f"/results/{signed}", json={"n": 3}).status_code == 202
+        assert Delivery.from_xcom(stored(airflow_session)) == Delivery(result={"n": 3})
 
 
 class TestHeartbeat:

@@ -6,7 +6,7 @@ import logging
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_b24.exceptions import Bitrix24Error, ServerError
+from airflow_provider_b24.exceptions import Bitrix24Error, ServerError, TransportError
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.sealing import seal
 from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
@@ -165,6 +165,46 @@ def test_a_used_token_may_skip_the_task(waiting_process, run_task, deferrable):
         )
 
 
+both_memories = pytest.mark.parametrize("try_memory", ["state store", "xcom keys"], indirect=True)
+
+
+@both_memories
+@pytest.mark.parametrize(
+    "first", [None, AnswerStatus(503, "OVERLOAD_LIMIT", "blocked")], ids=["refused", "sent nothing"]
+)
+def test_a_refusal_is_no_delivery_when_the_earlier_try_certainly_delivered_nothing(
+    portal, waiting_process, run_task, deferrable, first
+):
+    token = waiting_process.waiting_for
+    run_task(BizprocEventSendOperator(task_id="other", event_token=token))
+    operator = BizprocEventSendOperator(task_id="answer", event_token=token, deferrable=deferrable)
+    if first is not None:
+        portal.faults.add(first)
+    for number in (1, 2):
+        with pytest.raises(AirflowFailException):
+            run_task(operator, try_number=number)
+    assert [answer.refused for answer in portal.answers] == [2 if first is None else 1]
+
+
+@both_memories
+def test_a_try_that_sent_nothing_does_not_hide_that_one_before_it_may_have_delivered(
+    portal, waiting_process, run_task, deferrable, impatient
+):
+    operator = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=deferrable
+    )
+    portal.faults.add(DropConnection(after_work=True))
+    portal.faults.add(DropConnection(), times=1)
+    with pytest.raises(TransportError):
+        run_task(operator)
+    portal.faults.add(AnswerStatus(503, "OVERLOAD_LIMIT", "blocked"))
+    with pytest.raises(AirflowFailException):
+        run_task(operator, try_number=2)
+    assert run_task(operator, try_number=3) is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
+
+
+@both_memories
 def test_a_retry_that_is_refused_counts_the_earlier_try_as_delivered(
     portal, waiting_process, run_task, deferrable, caplog
 ):
@@ -273,6 +313,19 @@ def test_a_running_workflow_is_terminated(portal, waiting_process, run_task):
         BizprocWorkflowTerminateOperator(task_id="stop", workflow_id=waiting_process.id, status="no need")
     )
     assert waiting_process.wait().status == "terminated"
+
+
+def test_a_workflow_that_is_stopped_by_a_call_whose_response_is_lost_is_stopped(
+    portal, waiting_process, run_task
+):
+    portal.faults.add(DropConnection(after_work=True), method="bizproc.workflow.terminate")
+    run_task(BizprocWorkflowTerminateOperator(task_id="stop", workflow_id=waiting_process.id))
+    assert waiting_process.wait().status == "terminated"
+
+
+def test_a_workflow_that_never_was_cannot_be_stopped(run_task):
+    with pytest.raises(AirflowFailException, match="not found"):
+        run_task(BizprocWorkflowTerminateOperator(task_id="stop", workflow_id="never.was"))
 
 
 def test_a_start_that_may_have_happened_is_not_repeated_by_anybody(portal, run_task):

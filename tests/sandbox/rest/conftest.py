@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, OAuthApp, Patience, Tokens, Webhook
 from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.session import Session
-from airflow_provider_b24.rest.wire import Answer, Mishap, NoAnswer, Send
+from airflow_provider_b24.rest.wire import NoResponse, Response, Send, TransportFailure
 from airflow_provider_b24.sandbox import SandboxPortal
 
 QUICK = {"timeout": 5.0, "attempts": 4, "first_delay": 0.01, "longest_delay": 0.05}
@@ -71,15 +71,15 @@ def _send(request):
         try:
             connection.connect()
         except OSError as error:
-            return NoAnswer(Mishap.REFUSED, type(error).__name__)
+            return NoResponse(TransportFailure.REFUSED, type(error).__name__)
         try:
             connection.request(request.verb, parts.path, request.body, dict(request.headers))
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Response(response.status, response.headers, response.read())
         except TimeoutError:
-            return NoAnswer(Mishap.TIMEOUT, "timeout")
+            return NoResponse(TransportFailure.TIMEOUT, "timeout")
         except (OSError, http.client.HTTPException) as error:
-            return NoAnswer(Mishap.BROKEN, type(error).__name__)
+            return NoResponse(TransportFailure.BROKEN, type(error).__name__)
     finally:
         connection.close()
 

@@ -227,6 +227,23 @@ def test_halt(client, portal):
     assert len(portal.records("lead")) == 1
 
 
+@pytest.mark.parametrize(
+    "fault", [AnswerHtml(502), AnswerHtml(504), DropConnection(), DropConnection(after_work=True)], ids=repr
+)
+def test_halt_never_creates_twice(client, portal, fault):
+    portal.add_records("lead", 1)
+    portal.faults.add(fault, "batch")
+    create = ("crm.lead.add", {"fields": {"TITLE": "x"}})
+
+    outcomes = client.batch([("crm.lead.get", {"ID": 1}), create, create], halt=True)
+
+    assert outcomes[0].result["ID"] == "1"
+    assert [(type(outcome).__name__, outcome.ambiguous) for outcome in outcomes[1:]] == [
+        ("TransportError", True)
+    ] * 2
+    assert len(portal.records("lead")) == (3 if fault == DropConnection(after_work=True) else 1)
+
+
 def test_a_value_that_cannot_be_sent_stops_everything(client, portal):
     with pytest.raises(UnsendableValueError, match=r"fields\[PHOTO\]"):
         client.batch([("crm.lead.add", {"fields": {}}), ("crm.lead.add", {"fields": {"PHOTO": b"x"}})])

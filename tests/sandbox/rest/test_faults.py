@@ -1,5 +1,6 @@
 """The rules of repeating, the same in the generator and in both clients, against a portal with faults."""
 
+import asyncio
 import logging
 from urllib.parse import urlsplit
 
@@ -14,7 +15,15 @@ from airflow_provider_b24.exceptions import (
     ServerError,
     TransportError,
 )
-from airflow_provider_b24.rest import Call, Webhook
+from airflow_provider_b24.rest import (
+    AsyncBitrix24Client,
+    Call,
+    Coalescer,
+    Effect,
+    MethodFacts,
+    Patience,
+    Webhook,
+)
 from airflow_provider_b24.sandbox import (
     AnswerHtml,
     AnswerStatus,
@@ -224,3 +233,26 @@ def test_a_hostile_move_is_an_error_and_the_other_host_gets_nothing(hold, portal
         assert urlsplit(stranger.url).netloc in str(caught.value)
         assert urlsplit(portal.url).netloc in str(caught.value)
         assert stranger.requests == []
+
+
+def test_slow_polls_do_not_fail_and_hold_up_no_answer(portal, portal_webhook, fresh_clock):
+    portal.faults.add(Delay(0.05), "sandbox.echo", times=None)
+    process = waiting(portal)
+    reads = {"sandbox.": MethodFacts(effect=Effect.READS)}
+    patience = Patience(timeout=0.5, attempts=12, first_delay=0.01, longest_delay=0.05)
+
+    async def main():
+        async with AsyncBitrix24Client(
+            portal_webhook, patience=patience, clock=fresh_clock, methods=reads
+        ) as client:
+            coalescer = Coalescer(client)
+            polls = [coalescer.call("sandbox.echo", {"n": number}) for number in range(49)]
+            answer = coalescer.call("bizproc.event.send", {"EVENT_TOKEN": process.waiting_for})
+            return await asyncio.gather(answer, *polls)
+
+    answer, *polls = asyncio.run(main())
+
+    assert answer.result is True
+    assert [reply.result["n"] for reply in polls] == [str(number) for number in range(49)]
+    first = next(request for request in portal.requests if request.status is not None)
+    assert first.method == "bizproc.event.send"

@@ -173,11 +173,16 @@ def test_threads_and_an_event_loop_renew_together_once(portal, portal_app, firm_
     assert len(refreshes(portal)) == 1
 
 
-def test_a_dead_refresh_token_says_how_to_reconnect(portal, portal_app, firm_store):
+def test_a_dead_refresh_token_says_how_to_reconnect(portal, portal_app, firm_store, free_clock):
     portal.expire_access_tokens()
     portal.revoke_refresh_tokens()
 
-    with Bitrix24Client(portal_app, token_store=firm_store) as client, pytest.raises(AuthError) as caught:
+    with (
+        Bitrix24Client(
+            portal_app, token_store=firm_store, clock=free_clock, sleep=free_clock.sleep
+        ) as client,
+        pytest.raises(AuthError) as caught,
+    ):
         client.call("profile")
     assert "Connect the application to the portal again" in str(caught.value)
     assert firm_store.stores == 0

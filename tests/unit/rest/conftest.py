@@ -12,11 +12,11 @@ import pytest
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, Webhook
 from airflow_provider_b24.rest.session import Patience, Session
 from airflow_provider_b24.rest.wire import (
-    Answer,
     LoadTokens,
-    NoAnswer,
+    NoResponse,
     Page,
     Request,
+    Response,
     Send,
     Sleep,
     StoreFailed,
@@ -40,7 +40,7 @@ class HandDriver:
     """Performs a conversation's actions with outcomes given beforehand, and remembers them."""
 
     clock: HandClock
-    respond: Callable[[Request], Answer | NoAnswer]
+    respond: Callable[[Request], Response | NoResponse]
     stored: Tokens | None = None
     store_failures: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -88,9 +88,9 @@ class HandDriver:
         return [json.loads(request.body) for request in self.requests if request.body is not None]
 
 
-def _answer(data: Any, status: int = 200, **headers: str) -> Answer:
+def _answer(data: Any, status: int = 200, **headers: str) -> Response:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return Answer(status, headers, body)
+    return Response(status, headers, body)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def answer():
 def ok():
     """Makes the answer to a call that succeeded."""
 
-    def make(result: Any = True, **more: Any) -> Answer:
+    def make(result: Any = True, **more: Any) -> Response:
         return _answer({"result": result, **more})
 
     return make
@@ -113,7 +113,7 @@ def ok():
 def refusal():
     """Makes the answer to a call that the portal refused."""
 
-    def make(status: int, code: str, description: str = "") -> Answer:
+    def make(status: int, code: str, description: str = "") -> Response:
         return _answer({"error": code, "error_description": description}, status)
 
     return make

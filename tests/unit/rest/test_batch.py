@@ -20,10 +20,10 @@ from airflow_provider_b24.rest import Call, Observer, Reply, UnsendableValueErro
 from airflow_provider_b24.rest import batch as batch_module
 from airflow_provider_b24.rest.batch import converse_batch
 from airflow_provider_b24.rest.encoding import parse_form
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer, Together
+from airflow_provider_b24.rest.wire import NoResponse, Together, TransportFailure
 
-TIMEOUT = NoAnswer(Mishap.TIMEOUT, "ReadTimeout")
-REFUSED = NoAnswer(Mishap.REFUSED, "ConnectError")
+TIMEOUT = NoResponse(TransportFailure.TIMEOUT, "ReadTimeout")
+REFUSED = NoResponse(TransportFailure.REFUSED, "ConnectError")
 
 
 class BatchPortal:
@@ -286,7 +286,8 @@ def test_a_request_the_portal_finds_too_large_is_halved(hold, batch_portal, answ
     batch_portal.troubles = [too_large, too_large]
 
     assert results(hold(numbered(8, "crm.deal.add"))) == [str(index) for index in range(8)]
-    assert [len(commands) for commands in batch_portal.batches] == [8, 4, 2, 2, 4]
+    assert len(batch_portal.done) == 8
+    assert [len(commands) for commands in batch_portal.batches][:4] == [8, 4, 2, 2]
 
 
 # halt
@@ -328,6 +329,62 @@ def test_halt_after_an_ambiguous_failure_of_a_call_that_creates_reports_it(hold,
     assert type(outcomes[0]) is TransportError
     assert outcomes[0].ambiguous
     assert len(batch_portal.batches) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize(
+    ("methods", "read_again"),
+    [
+        (["crm.lead.get", "crm.lead.add"], 1),
+        (["crm.lead.get", "crm.lead.list", "crm.lead.add", "crm.lead.get"], 2),
+        # To delete again what has been made anew in between would undo the second call.
+        (["crm.lead.delete", "crm.lead.add"], 0),
+        (["crm.lead.add", "crm.lead.get"], 0),
+    ],
+)
+def test_halt_never_sends_again_what_may_be_done_and_must_not_be_done_twice(
+    hold, batch_portal, arrived, methods, read_again
+):
+    batch_portal.troubles = [("after", TIMEOUT) if arrived else TIMEOUT]
+    calls = [(method, {"n": str(index)}) for index, method in enumerate(methods)]
+
+    outcomes = hold(calls, halt=True)
+
+    assert results(outcomes) == [str(index) for index in range(read_again)] + [TransportError] * (
+        len(calls) - read_again
+    )
+    assert all(outcome.ambiguous for outcome in outcomes[read_again:])
+    once = [str(index) for index in range(len(calls))] if arrived else []
+    assert batch_portal.done == once + [str(index) for index in range(read_again)]
+
+
+def test_halt_says_not_called_of_nothing_but_what_was_not_called(hold, batch_portal):
+    batch_portal.troubles = [("after", TIMEOUT)]
+    calls = [("crm.lead.add", {"n": str(index)}) for index in range(60)]
+
+    outcomes = hold(calls, halt=True)
+
+    assert [outcome.code for outcome in outcomes] == ["connection_timeout"] * 50 + ["halted"] * 10
+    assert batch_portal.done == [str(index) for index in range(50)]
+
+
+def test_halt_sends_a_whole_request_again_when_all_of_it_may_be_done_twice(hold, batch_portal):
+    batch_portal.troubles = [("after", TIMEOUT)]
+    calls = [("crm.lead.update", {"n": "0"}), ("crm.lead.get", {"n": "1"})]
+
+    assert results(hold(calls, halt=True)) == ["0", "1"]
+    assert batch_portal.done == ["0", "1"] * 2
+
+
+@pytest.mark.parametrize("halt", [False, True])
+def test_a_response_that_omits_a_call_before_others_leaves_that_call_open(hold, batch_portal, ok, halt):
+    batch_portal.troubles = [ok({"result": {"c0": "0", "c2": "2"}, "result_error": []})]
+
+    outcomes = hold(numbered(3, "crm.deal.add"), halt=halt)
+
+    assert results(outcomes) == ["0", TransportError, "2"]
+    assert outcomes[1].ambiguous
+    assert batch_portal.done == []
 
 
 # Limits
@@ -377,8 +434,7 @@ def test_requests_of_a_long_batch_go_together(open_session, drive, batch_portal)
     conversation.close()
 
     assert isinstance(action, Together)
-    assert len(action.conversations) == 20
-    assert 1 < action.at_once <= 8
+    assert 1 < len(action.conversations) <= 8
 
 
 def test_an_observer_hears_of_each_batch(drive, batch_portal, open_session):

@@ -19,16 +19,16 @@ from airflow_provider_b24.exceptions import (
 )
 from airflow_provider_b24.rest import Call, Observer, Webhook
 from airflow_provider_b24.rest.conversation import converse
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer
+from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
 SAFE = Call("crm.deal.get", {"ID": 7})
 UNSAFE = Call("crm.deal.add", {"fields": {"TITLE": "x"}})
 ANSWER = Call("bizproc.event.send", {"EVENT_TOKEN": "ev3nt", "RETURN_VALUES": {"score": 1}})
 
-REFUSED = NoAnswer(Mishap.REFUSED, "ConnectError")
-BROKEN = NoAnswer(Mishap.BROKEN, "ReadError")
-TIMEOUT = NoAnswer(Mishap.TIMEOUT, "ReadTimeout")
-UNTRUSTED = NoAnswer(Mishap.UNTRUSTED, "SSLError")
+REFUSED = NoResponse(TransportFailure.REFUSED, "ConnectError")
+BROKEN = NoResponse(TransportFailure.BROKEN, "ReadError")
+TIMEOUT = NoResponse(TransportFailure.TIMEOUT, "ReadTimeout")
+UNTRUSTED = NoResponse(TransportFailure.UNTRUSTED, "SSLError")
 
 
 def test_a_call_by_webhook_is_one_post_with_json(open_session, drive, ok):
@@ -274,6 +274,50 @@ def test_a_log_line_that_is_refused_after_an_ambiguous_failure_is_no_success(ope
 
     with pytest.raises(EventTokenError):
         drive([TIMEOUT, refusal(403, "ACCESS_DENIED")]).hold(converse(log, open_session()))
+
+
+ENDED = [
+    (400, "", "Workflow not found"),
+    (400, "NOT_FOUND", "x"),
+    (404, "ERROR_NOT_FOUND", "x"),
+    (400, 404, "x"),
+]
+
+
+@pytest.mark.parametrize("method", ["bizproc.workflow.terminate", "bizproc.workflow.kill", "crm.lead.delete"])
+@pytest.mark.parametrize("ended", ENDED)
+def test_what_was_ended_by_a_call_whose_response_was_lost_counts_as_done(
+    open_session, drive, refusal, caplog, method, ended
+):
+    driver = drive([TIMEOUT, refusal(*ended)])
+
+    assert driver.hold(converse(Call(method, {"ID": 1}), open_session())).result is True
+    assert "counts as done" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (403, "ACCESS_DENIED", "Not found"),
+        (400, "ERROR_ARGUMENT", "ID is missing"),
+        (404, "ERROR_METHOD_NOT_FOUND", "Method not found!"),
+    ],
+)
+def test_another_refusal_of_a_repeated_end_is_an_error(open_session, drive, refusal, refused):
+    with pytest.raises(Bitrix24Error) as caught:
+        drive([TIMEOUT, refusal(*refused)]).hold(converse(Call("crm.lead.delete", {"ID": 1}), open_session()))
+    assert caught.value.ambiguous
+
+
+@pytest.mark.parametrize("method", ["crm.lead.delete", "crm.lead.update", "crm.lead.get"])
+def test_what_is_not_there_at_the_first_attempt_is_an_error(open_session, drive, refusal, method):
+    with pytest.raises(Bitrix24Error):
+        drive([REFUSED, refusal(400, "NOT_FOUND")]).hold(converse(Call(method, {"ID": 1}), open_session()))
+
+
+def test_an_update_of_what_is_gone_is_an_error_at_any_attempt(open_session, drive, refusal):
+    with pytest.raises(Bitrix24Error):
+        drive([TIMEOUT, refusal(400, "NOT_FOUND")]).hold(converse(Call("crm.lead.update"), open_session()))
 
 
 # Limits

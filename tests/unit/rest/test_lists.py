@@ -9,7 +9,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitErr
 from airflow_provider_b24.rest import Call
 from airflow_provider_b24.rest.encoding import parse_form
 from airflow_provider_b24.rest.lists import converse_list
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer
+from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
 REFERENCE = re.compile(r"\$result\[(\w+)\]((?:\[\w+\])*)$")
 
@@ -314,7 +314,11 @@ def test_reading_goes_on_after_a_limit(read, answer):
 @pytest.mark.parametrize("method", ["crm.lead.list", "user.get"])
 def test_reading_goes_on_after_failures(read, answer, method):
     portal = ListPortal(answer, range(1, 701), orders=method != "user.get")
-    portal.troubles = [NoAnswer(Mishap.TIMEOUT, "x"), None, NoAnswer(Mishap.BROKEN, "x")]
+    portal.troubles = [
+        NoResponse(TransportFailure.TIMEOUT, "x"),
+        None,
+        NoResponse(TransportFailure.BROKEN, "x"),
+    ]
     portal.errors = [None, None, None, "INTERNAL_SERVER_ERROR", None, "INTERNAL_SERVER_ERROR"]
 
     assert read(portal, method) == list(range(1, 701))
@@ -351,7 +355,7 @@ def test_a_closed_method_with_a_deadline_is_an_error(read, answer):
 
 def test_a_portal_that_stays_away_is_an_error(read, answer):
     portal = ListPortal(answer, range(1, 701))
-    portal.troubles = [NoAnswer(Mishap.REFUSED, "x")] * 99
+    portal.troubles = [NoResponse(TransportFailure.REFUSED, "x")] * 99
 
     with pytest.raises(TransportError):
         read(portal)

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError, TransportError
 from airflow_provider_b24.rest import Tokens
 from airflow_provider_b24.rest.renewal import redeem
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer
+from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
 PAIR = {"access_token": "new-access", "refresh_token": "new-refresh", "member_id": "member-1"}
 
@@ -47,7 +47,7 @@ def test_a_refused_grant_changes_nothing_and_does_not_show(answer, drive, open_s
 
 
 def test_it_is_asked_once(drive, open_session, oauth_app):
-    driver = drive(lambda request: NoAnswer(Mishap.TIMEOUT, "ReadTimeout"))
+    driver = drive(lambda request: NoResponse(TransportFailure.TIMEOUT, "ReadTimeout"))
     with pytest.raises(TransportError):
         driver.hold(redeem(open_session(oauth_app), "authorization_code", "the-code"))
     assert len(driver.requests) == 1

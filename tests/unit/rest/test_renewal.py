@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, PortalBlockedError
 from airflow_provider_b24.rest import Call, Observer, Tokens
 from airflow_provider_b24.rest.conversation import converse
-from airflow_provider_b24.rest.wire import Mishap, NoAnswer, Sleep
+from airflow_provider_b24.rest.wire import NoResponse, Sleep, TransportFailure
 
 CALL = Call("profile")
 
@@ -128,18 +128,85 @@ def test_a_pair_stored_while_this_one_hesitates_is_used(oauth, open_session, oau
     assert [request.verb for request in driver.requests] == ["POST", "POST"]
 
 
-def test_the_loser_of_the_race_waits_for_the_winners_pair(oauth):
+@pytest.mark.parametrize("seconds_to_win", [0.6, 9, 30])
+def test_the_loser_of_the_race_waits_for_the_winners_pair(oauth, seconds_to_win):
     portal, driver, session = oauth
     portal.refresh = "spent by somebody else"
     portal.good = "access-winner"
 
     def winner_stores(seconds):
-        if sum(driver.sleeps) > 0.6:
+        if sum(driver.sleeps) > seconds_to_win:
             driver.stored = Tokens("access-winner", "refresh-winner")
 
     driver.on_sleep = winner_stores
     assert driver.hold(converse(CALL, session)).result == "hello"
     assert portal.refreshes == 0
+
+
+def test_the_loser_of_the_race_waits_no_longer_than_its_deadline_and_may_be_tried_again(oauth, hand_clock):
+    portal, driver, session = oauth
+    portal.refresh = "spent by somebody else"
+    started = hand_clock.now
+
+    with pytest.raises(AuthError) as caught:
+        driver.hold(converse(CALL, session, deadline=3))
+    assert hand_clock.now - started == pytest.approx(3)
+    assert caught.value.retryable
+    assert "Connect the application" not in str(caught.value), "nobody knows yet that it is necessary"
+
+
+@pytest.mark.parametrize("trouble", [NoResponse(TransportFailure.REFUSED, "x"), "away"])
+def test_a_renewal_takes_no_longer_than_the_deadline(oauth, hand_clock, answer, trouble):
+    portal, driver, session = oauth
+    portal.trouble = [answer(b"<html>", 503) if trouble == "away" else trouble] * 99
+    session.chance = lambda: 1.0
+    started = hand_clock.now
+
+    with pytest.raises(Bitrix24Error) as caught:
+        driver.hold(converse(CALL, session, deadline=3))
+    assert hand_clock.now - started <= 3
+    assert caught.value.retryable
+
+
+def test_another_renewal_of_this_process_is_waited_for_until_the_deadline(oauth, hand_clock):
+    _portal, driver, session = oauth
+    started = hand_clock.now
+
+    with session.renewal_lock, pytest.raises(AuthError) as caught:
+        driver.hold(converse(CALL, session, deadline=3))
+    assert hand_clock.now - started == pytest.approx(3, abs=0.1)
+    assert caught.value.retryable
+
+
+def test_the_only_copy_of_the_next_pair_is_not_given_up_for_a_deadline(oauth):
+    _portal, driver, session = oauth
+
+    driver.hold(converse(CALL, session, deadline=3))
+
+    [refresh] = [request for request in driver.requests if request.verb == "GET"]
+    assert refresh.timeout == 30
+
+
+def test_nothing_is_refreshed_after_the_deadline(oauth):
+    portal, driver, session = oauth
+    session.chance = lambda: 1.0
+
+    with pytest.raises(AuthError):
+        driver.hold(converse(CALL, session, deadline=0.4))
+    assert portal.refreshes == 0
+    assert [request.verb for request in driver.requests] == ["POST"]
+
+
+def test_a_pair_that_was_waited_for_in_vain_is_not_waited_for_again(oauth, hand_clock):
+    portal, driver, session = oauth
+    portal.refresh = "something else"
+    with pytest.raises(AuthError):
+        driver.hold(converse(CALL, session))
+    started = hand_clock.now
+
+    with pytest.raises(AuthError, match="Connect the application"):
+        driver.hold(converse(CALL, session))
+    assert hand_clock.now == started
 
 
 def test_a_dead_refresh_token_is_an_error_that_says_how_to_reconnect(oauth):
@@ -166,8 +233,8 @@ def test_no_tokens_at_all_is_an_error_before_anything_is_sent(oauth):
 @pytest.mark.parametrize(
     "trouble",
     [
-        NoAnswer(Mishap.REFUSED, "x"),
-        NoAnswer(Mishap.TIMEOUT, "x"),
+        NoResponse(TransportFailure.REFUSED, "x"),
+        NoResponse(TransportFailure.TIMEOUT, "x"),
         "server error",
         "page",
         "cut off",
@@ -187,7 +254,7 @@ def test_trouble_at_the_authorization_server_is_waited_out(oauth, answer, troubl
 
 def test_an_authorization_server_that_stays_away_is_an_error(oauth):
     portal, driver, session = oauth
-    portal.trouble = [NoAnswer(Mishap.REFUSED, "x")] * 99
+    portal.trouble = [NoResponse(TransportFailure.REFUSED, "x")] * 99
 
     with pytest.raises(Bitrix24Error, match=r"token refresh at oauth\.bitrix\.info") as caught:
         driver.hold(converse(CALL, session))
@@ -283,6 +350,7 @@ def test_two_conversations_that_notice_together_renew_once(oauth):
 
 def test_a_renewal_that_is_abandoned_lets_the_next_one_in(oauth):
     _portal, driver, session = oauth
+    session.chance = lambda: 1.0
     first = converse(CALL, session)
     action = next(first)
     while not isinstance(action, Sleep):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from airflow.utils.sqlalchemy import UtcDateTime
 from alembic import op
+
+from airflow_provider_b24.calls.migrations import INSTANT
 
 revision = "0001"
 down_revision = None
@@ -24,11 +25,11 @@ def upgrade() -> None:
         sa.Column("process", sa.String(255), nullable=False),
         sa.Column("document", sa.String(765), nullable=False),
         sa.Column("waits", sa.Boolean, nullable=False),
-        sa.Column("sent_at", UtcDateTime, nullable=False),
-        sa.Column("received_at", UtcDateTime, nullable=False),
-        sa.Column("process_ends_at", UtcDateTime),
-        sa.Column("answer_by", UtcDateTime),
-        sa.Column("answered_at", UtcDateTime),
+        sa.Column("sent_at", INSTANT, nullable=False),
+        sa.Column("received_at", INSTANT, nullable=False),
+        sa.Column("process_ends_at", INSTANT),
+        sa.Column("answer_by", INSTANT),
+        sa.Column("answered_at", INSTANT),
         sa.Column("state", sa.String(24), nullable=False),
         sa.Column("reason", sa.Text),
         sa.Column("last_error", sa.Text),
@@ -38,10 +39,10 @@ def upgrade() -> None:
         sa.Column("answering", sa.String(24)),
         sa.Column("answering_by", sa.String(250)),
         sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("due_at", UtcDateTime, nullable=False),
+        sa.Column("due_at", INSTANT, nullable=False),
         sa.Column("leased_by", sa.String(64)),
-        sa.Column("leased_until", UtcDateTime),
-        sa.Column("maybe_sent_at", UtcDateTime),
+        sa.Column("leased_until", INSTANT),
+        sa.Column("maybe_sent_at", INSTANT),
         sa.Column("maybe_sent_by", sa.String(250)),
     )
     op.create_index("idx_bitrix24_call_state_due", "bitrix24_call", ["state", "due_at"])
@@ -53,8 +54,8 @@ def upgrade() -> None:
         sa.Column("conn_id", sa.String(250), primary_key=True),
         sa.Column("error", sa.String(40), primary_key=True),
         sa.Column("number", sa.Integer, nullable=False),
-        sa.Column("first_at", UtcDateTime, nullable=False),
-        sa.Column("last_at", UtcDateTime, nullable=False),
+        sa.Column("first_at", INSTANT, nullable=False),
+        sa.Column("last_at", INSTANT, nullable=False),
         sa.Column("message", sa.String(500), nullable=False),
     )
 

@@ -2,8 +2,8 @@
 
 import time
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_b24.robots import Property, robot_dag
 

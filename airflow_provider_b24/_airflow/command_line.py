@@ -1,0 +1,42 @@
+"""A command of ours as a process of Airflow.
+
+=======  ====================================================================================================
+3.0 on   ``_AIRFLOW_PROCESS_CONTEXT=server`` says that the database may be asked for connections, as Airflow's own
+         commands do. ``import airflow.settings`` sets up Airflow's log, on the standard output.
+3.0-3.1  DAG files are read by ``airflow.models.dagbag``, later by ``airflow.dag_processing.dagbag``: both log it.
+=======  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import redirect_stdout
+
+_QUIET = "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING"
+
+
+def become_server_process() -> None:
+    """Say, before Airflow is imported, that this process may use its database, and keep it quiet."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    # That DAG files are read now is no news to whoever waits for a table of robots.
+    os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", _QUIET)
+
+
+def set_up_log() -> None:
+    """Set up Airflow's log, and keep it out of the standard output.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be used.
+    """
+    with redirect_stdout(sys.stderr):
+        import airflow.settings  # noqa: F401
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
+
+
+def _is_not_said_again(record: logging.LogRecord) -> bool:
+    """Leave out what Airflow logs of a database that fails, SQL and all: the same error is raised right after."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], SQLAlchemyError))
