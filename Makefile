@@ -3,11 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-SOURCES := airflow_provider_b24 tests example_dags benchmarks
+SOURCES := airflow_provider_b24 tests example_dags benchmarks noxfile.py
+# To `make matrix` it says which Pythons to test; everything else runs on it.
+OWN_PYTHON := $(if $(filter matrix,$(MAKECMDGOALS)),python3,$(PYTHON))
+ONLY_PYTHON := $(if $(filter file,$(origin PYTHON)),,--python $(PYTHON:python%=%))
+
+# Airflow is many processes, and each would compile all of Airflow again: five seconds instead of two.
+export UV_COMPILE_BYTECODE := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format constraints bench wheel clean
+.PHONY: help demo test matrix lowest lint format constraints bench wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -16,7 +23,14 @@ demo: $(VENV)/.installed  ## Watch a robot call, a DAG work and the process get 
 	@$(BIN)/airflow-b24 demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed-dev  ## Run all tests: unit, sandbox portal, real Airflow; ARGS="-k name" selects
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+matrix: $(VENV)/.installed-dev  ## Run demo and tests on every Airflow (hours); AIRFLOW=3.2.2 PYTHON=python3.12 select
+	@$(BIN)/nox --session matrix --tags $(or $(AIRFLOW),release) $(ONLY_PYTHON); code=$$?; \
+		$(BIN)/nox --session compatibility && exit $$code
+
+lowest: $(VENV)/.installed-dev  ## Run tests with the lowest versions of everything that the metadata admits
+	@$(BIN)/nox --session lowest
 
 lint: $(VENV)/.installed-dev  ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check $(SOURCES)
@@ -39,12 +53,12 @@ wheel: $(VENV)/.uv  ## Build the wheel into dist/
 	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist
 
 clean:  ## Delete the virtual environment and everything that was built
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .nox dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.uv: constraints.txt
 	@echo "==> Virtual environment in $(VENV)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(OWN_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(OWN_PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@touch $@
 

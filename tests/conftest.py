@@ -1,8 +1,9 @@
 """What all tests share: an Airflow configuration of their own, and the event loop that Airflow runs on."""
 
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +16,31 @@ os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__FERNET_KEY"] = "dGVzdHMgZW5jcnlwdCB3aXRoIHRoaXMgZml4ZWQga2U="
 
+SECRETS_MASKERS = (
+    "airflow._shared.secrets_masker",
+    "airflow.sdk._shared.secrets_masker",
+    "airflow.sdk.execution_time.secrets_masker",  # Airflow 3.0
+)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Use more workers than processors: two of them wait for a real Airflow most of the time."""
+    return len(os.sched_getaffinity(0)) + 2
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Airflow's triggerer and API server run on asyncio, so the tests do too."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _forget_secrets() -> Iterator[None]:
+    """Have Airflow mask what belongs to one test: with each new secret it compiles all that it has met again."""
+    yield
+    for name in SECRETS_MASKERS:
+        if reset := getattr(sys.modules.get(name), "reset_secrets_masker", None):
+            reset()
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def _with_offset(moment: dt.datetime, offset: str | None, seconds: str | None) -
         )
     if seconds:
         return moment.replace(tzinfo=dt.timezone(dt.timedelta(seconds=int(seconds))))
-    from airflow.sdk import timezone
+    from airflow.providers.common.compat.sdk import timezone  # type: ignore[attr-defined]
 
     aware: dt.datetime = timezone.parse(moment.isoformat())
     return aware

@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.forms import encode_form
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     import httpx
@@ -141,4 +143,12 @@ def _client() -> httpx.Client:
     import httpx
 
     # Redirects are not followed, and no proxy stands between a portal and a handler on one machine.
-    return httpx.Client(timeout=_TIMEOUT, trust_env=False)
+    return httpx.Client(timeout=_TIMEOUT, trust_env=False, verify=_trust())
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Read the authorities' certificates once for all portals of this process."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=False)

@@ -15,6 +15,8 @@ from airflow_provider_b24.testing.airflow_api import wait_until
 
 SECONDS = 60
 
+pytestmark = pytest.mark.live
+
 
 def processes_of(folder: Path) -> list[str]:
     """The processes that have something to do with a folder, by their environment."""

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import requests
-from airflow.sdk import timezone
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred, timezone
 
 from airflow_provider_b24.sandbox import CallRobot, Finish, SandboxPortal, SetField
 

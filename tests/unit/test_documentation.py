@@ -129,7 +129,10 @@ DAG_SNIPPETS = [one for one in snippets("python") if _DECLARES_A_DAG.search(one.
 
 @pytest.mark.parametrize("snippet", DAG_SNIPPETS, ids=lambda snippet: snippet.place)
 def test_snippets_that_declare_a_dag_are_whole_dag_files(snippet: Snippet, tmp_path: Path) -> None:
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag
 
     name = _FILE_NAME.match(snippet.text)
     file = tmp_path / (name[1] if name else "snippet.py")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
-from airflow.sdk._shared.plugins_manager import integrate_macros_plugins, is_valid_plugin
+from airflow.plugins_manager import AirflowPlugin, integrate_macros_plugins
+from airflow.sdk.execution_time import macros
 from jinja2 import Environment
 
 from airflow_provider_b24.plugin import Bitrix24Plugin
 
 
 def test_it_is_a_plugin_for_airflow():
-    assert is_valid_plugin(Bitrix24Plugin)
+    Bitrix24Plugin.validate()
+    assert issubclass(Bitrix24Plugin, AirflowPlugin)
     assert Bitrix24Plugin.name == "bitrix24"
 
 
@@ -27,8 +29,7 @@ def test_templates_find_the_macro_under_the_plugins_name(monkeypatch):
             {"conn_type": "bitrix24", "host": "example.bitrix24.com", "login": "1", "password": "code"}
         ),
     )
-    macros = ModuleType("macros")
-    integrate_macros_plugins(macros, "test_macros", [Bitrix24Plugin()])
+    integrate_macros_plugins()
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
     ti.get_template_context = lambda: {"ti": ti, "dag": None, "dag_run": SimpleNamespace(conf=None)}
     url = Environment().from_string("{{ macros.bitrix24.result_url(ti) }}").render(macros=macros, ti=ti)

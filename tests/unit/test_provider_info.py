@@ -23,6 +23,8 @@ def test_it_passes_the_schema_that_airflow_validates_with():
 @pytest.mark.parametrize("part", ["connection-types", "config", "plugins", "notifications", "db-managers"])
 def test_it_passes_the_stricter_schema_of_airflows_own_providers(part):
     strict = schema("provider.yaml.schema.json")
+    if part not in strict["properties"]:
+        pytest.skip("this Airflow does not know it yet")
     jsonschema.validate(INFO[part], {"definitions": strict["definitions"]} | strict["properties"][part])
 
 

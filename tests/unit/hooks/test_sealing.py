@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.sealing import SealedTokenError, seal, unseal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -174,8 +175,8 @@ class TestParsing:
         st.binary(max_size=200)
         | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))
     )
-    def test_anything_is_an_object_that_airflow_can_carry_or_is_refused(self, body):
-        _carry_or_refuse(body)
+    def test_anything_is_an_object_that_airflow_can_carry_or_is_refused(self, serde, body):
+        _carry_or_refuse(serde, body)
 
     @given(
         st.recursive(
@@ -185,8 +186,8 @@ class TestParsing:
             ),
         )
     )
-    def test_any_json_is_an_object_that_airflow_can_carry_or_is_refused(self, value):
-        _carry_or_refuse(json.dumps(value).encode())
+    def test_any_json_is_an_object_that_airflow_can_carry_or_is_refused(self, serde, value):
+        _carry_or_refuse(serde, json.dumps(value).encode())
 
     def test_the_greatest_depth_is_64(self):
         def nested(depth: int) -> bytes:
@@ -197,14 +198,12 @@ class TestParsing:
             parse_json_object(nested(65))
 
 
-def _carry_or_refuse(body: bytes) -> None:
-    from airflow.sdk.serde import deserialize, serialize
-
+def _carry_or_refuse(serde: ModuleType, body: bytes) -> None:
     try:
         value = parse_json_object(body)
     except RefusedError:
         return
     # The way of a task's return value: serializer, message to the supervisor, JSON column.
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(serialize(value))) == value
-    assert deserialize(serialize(value)) == value
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(serde.serialize(value))) == value
+    assert serde.deserialize(serde.serialize(value)) == value
     assert "\\u0000" not in json.dumps(value, allow_nan=False).replace("\\\\", "")

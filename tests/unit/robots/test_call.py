@@ -260,10 +260,8 @@ def test_a_run_started_by_hand_has_the_values_of_the_form_and_nobody_to_answer()
 @pytest.mark.parametrize(
     "place", [lambda made: made, lambda made: {"note": made}, lambda made: {"other": [made]}]
 )
-def test_properties_cannot_pass_for_objects_of_airflows_serializers(key, place) -> None:
-    from airflow.sdk.serde import CLASSNAME, OLD_DATA, OLD_TYPE, SCHEMA_ID
-
-    assert {CLASSNAME, SCHEMA_ID, OLD_TYPE, OLD_DATA} == RESERVED_KEYS
+def test_properties_cannot_pass_for_objects_of_airflows_serializers(key, place, serde) -> None:
+    assert {serde.CLASSNAME, serde.SCHEMA_ID, serde.OLD_TYPE, serde.OLD_DATA} == RESERVED_KEYS
     with pytest.raises(MalformedCallError, match="must not hold"):
         RobotCall.from_form(
             form(properties={"model": "fast"} | place({key: "airflow.sdk.Connection"})), ROBOT

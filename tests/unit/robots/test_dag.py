@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, task
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
-from airflow.serialization.serialized_objects import DagSerialization
+from airflow.serialization import serialized_objects
 
 from airflow_provider_b24.robots import Property, robot_dag
 from airflow_provider_b24.robots.definition import RobotDefinitionError, definition_of
+
+# Its name since Airflow 3.2, and the one before.
+DagSerialization = getattr(serialized_objects, "DagSerialization", serialized_objects.SerializedDAG)
 
 PROPERTIES = {
     "model": Property.select("Model", {"fast": "Fast", "deep": "Deep"}, required=True),
@@ -288,10 +289,12 @@ def test_one_task_is_added_and_no_callback_deadline_or_hook() -> None:
 
 
 def test_callbacks_and_deadlines_of_the_author_stay_as_they_are() -> None:
-    own = DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+    deadlines = pytest.importorskip("airflow.sdk.definitions.deadline")  # Airflow 3.1
+    callbacks = pytest.importorskip("airflow.sdk.definitions.callback")
+    own = deadlines.DeadlineAlert(
+        reference=deadlines.DeadlineReference.DAGRUN_QUEUED_AT,
         interval=dt.timedelta(hours=1),
-        callback=AsyncCallback("a.b"),
+        callback=callbacks.AsyncCallback("a.b"),
     )
     dag = build(on_failure_callback=print, deadline=own, on_failure={"verdict": "not scored"})
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import ParamValidationError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -159,7 +160,7 @@ def test_an_optional_property_without_default_has_a_param_that_may_stay_empty(
 
 @pytest.mark.parametrize("kind", VALUE_TYPES)
 def test_a_required_property_without_default_has_a_param_that_must_be_filled_in(kind: str) -> None:
-    with pytest.raises(ValueError, match="No value"):
+    with pytest.raises((ValueError, ParamValidationError), match="No value"):
         declare(kind, required=True).to_param().resolve()
 
 

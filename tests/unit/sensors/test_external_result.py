@@ -6,20 +6,20 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, task
-from airflow.sdk._shared.module_loading import import_string
-from airflow.sdk.bases.operator import BaseOperator
-from airflow.sdk.exceptions import (
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import (
     AirflowFailException,
-    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.sdk import DAG, task
+from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import XComResult
 
@@ -151,7 +151,7 @@ def run(
 
 def fire(classpath: str, kwargs: dict[str, Any]) -> Any:
     async def first_event() -> Any:
-        async for event in import_string(classpath)(**kwargs).run():
+        async for event in resolve_name(classpath)(**kwargs).run():
             return event.payload
         return None
 
