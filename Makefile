@@ -7,7 +7,7 @@ SOURCES := airflow_provider_b24 tests example_dags benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format constraints bench wheel clean
+.PHONY: help demo test cluster lint format constraints bench wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,6 +17,9 @@ demo: $(VENV)/.installed  ## Watch a robot call, a DAG work and the process get 
 
 test: $(VENV)/.installed-dev  ## Run all tests: unit, sandbox portal, real Airflow; ARGS="-k name" selects
 	$(BIN)/pytest $(ARGS)
+
+cluster: $(VENV)/.installed-dev  ## Kill parts of a distributed Airflow and compare what the portal got; PROCESSES, MINUTES, SEED, PAUSE
+	@$(BIN)/python -m tests.cluster
 
 lint: $(VENV)/.installed-dev  ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check $(SOURCES)
