@@ -58,8 +58,8 @@ def robot_dag(
     The properties become DAG params: in a task ``{{ params.model }}``, or ``RobotCall.from_context()`` for
     everything that Bitrix24 said. The DAG can be started by hand from Airflow's form, too; then nothing is sent.
 
-    Tasks are retried three times, 10 seconds apart, where neither they nor ``default_args`` say otherwise: a worker that
-    is lost must not cost the process its answer. ``[core] default_task_retries`` is kept where it is set.
+    Tasks are retried three times, 10 seconds apart, where neither they nor ``default_args`` say otherwise: a worker
+    that is lost must not cost the process its answer. ``[core] default_task_retries`` is kept where it is set.
 
     A skipped task does not skip the answer, except with ``fail_fast``, which allows no other rule.
 

@@ -37,6 +37,7 @@ def describe(report: Report) -> str:
     """Put a report into words."""
     books = report.books
     median, late = books.quantiles()
+    rate = 60 * books.processes / report.seconds
     lines = [
         "",
         f"Processes              {books.processes}",
@@ -48,13 +49,15 @@ def describe(report: Report) -> str:
         f"Answers sent again     {books.repeated}, and ignored by the portal",
         f"Not known which came first  {books.uncertain}, and their rows say so",
         f"on_failure in place of an answer  {len(books.degraded)}",
-        f"Wall time              {report.seconds:.0f} s, {60 * books.processes / report.seconds:.1f} processes a minute",
+        f"Wall time              {report.seconds:.0f} s, {rate:.1f} processes a minute",
         f"POST to going on       median {median:.1f} s, 95 % within {late:.1f} s",
     ]
     lines += [f"not accepted: {line}" for line in books.unaccepted]
     lines += [f"degraded: {line}" for line in books.degraded]
     complaints = books.complaints
-    lines += complaints or ["Every process was answered once, nothing is lost or stuck, and the table is true."]
+    lines += complaints or [
+        "Every process was answered once, nothing is lost or stuck, and the table is true."
+    ]
     return "\n".join(lines)
 
 

@@ -10,8 +10,11 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Sequence
-from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
 
 ROBOT_CALL = re.compile(rb"POST /bitrix24/[^/ ]+/robots/")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -40,7 +43,9 @@ class Balancer:
 
     def __enter__(self) -> Balancer:
         self._thread.start()
-        listening = asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=_LONGEST_HEAD, backlog=512)
+        listening = asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, limit=_LONGEST_HEAD, backlog=512
+        )
         asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
         return self
 
@@ -77,9 +82,7 @@ class Balancer:
                     return response
         return b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-    async def _pass_on(
-        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _pass_on(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for port in self._in_turn():
             with contextlib.suppress(OSError, TimeoutError):
                 server = await asyncio.wait_for(

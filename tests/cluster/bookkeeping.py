@@ -6,12 +6,14 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from airflow_provider_b24.calls.table import run_id_of
-from airflow_provider_b24.sandbox import Call, Process, SandboxPortal
 from tests.cluster.robots import NO_VERDICT, Kind
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.sandbox import Process, SandboxPortal
 
 OPEN = ("received", "running")
 UNCERTAIN = ("may have come first", "may have arrived")
@@ -76,7 +78,10 @@ class Books:
 
 
 def compare(
-    called: Sequence[Called], portal: SandboxPortal, rows: Iterable[Mapping[str, Any]], runs: Mapping[str, str]
+    called: Sequence[Called],
+    portal: SandboxPortal,
+    rows: Iterable[Mapping[str, Any]],
+    runs: Mapping[str, str],
 ) -> Books:
     """Compare call by call.
 

@@ -6,12 +6,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from airflow_provider_b24.testing.airflow_api import wait_until
-from tests.cluster.cluster import Cluster
-from tests.cluster.services import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from tests.cluster.cluster import Cluster
+    from tests.cluster.services import Service
 
 _SECONDS_TO_COME_BACK = 120
 

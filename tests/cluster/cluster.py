@@ -12,17 +12,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.testing.airflow_api import AirflowApi, wait_until
 from airflow_provider_b24.testing.local_airflow import free_ports
 from benchmarks._postgresql import NoPostgreSqlError, programs
 from tests.cluster.balancer import Balancer
 from tests.cluster.services import Service, Services, initialize_postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
 
 START_SECONDS = 300
 SLOTS = 3
@@ -77,7 +79,9 @@ class Cluster(AirflowApi):
         # Not below the folders of pytest: the user postgres may not enter them.
         self.home = Path(tempfile.mkdtemp(prefix="airflow-b24-cluster-"))
         self.home.chmod(0o755)
-        port, self._database_port, self._redis_port, self._log_port, *self._server_ports = free_ports(4 + number)
+        port, self._database_port, self._redis_port, self._log_port, *self._server_ports = free_ports(
+            4 + number
+        )
         super().__init__(f"http://127.0.0.1:{port}")
         self.balancer = Balancer(port, self._server_ports)
         self.services = Services(tell)
@@ -109,7 +113,12 @@ class Cluster(AirflowApi):
         :raises ClusterError: when it fails.
         """
         done = subprocess.run(
-            [sys.executable, *arguments], env=self.env, capture_output=True, text=True, check=False, cwd=self.home
+            [sys.executable, *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.home,
         )
         if done.returncode:
             raise ClusterError(f"{' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
@@ -117,7 +126,9 @@ class Cluster(AirflowApi):
 
     def calls(self) -> list[dict[str, Any]]:
         """Read the table of calls as people do."""
-        listed: list[dict[str, Any]] = json.loads(self.run("-m", "airflow_provider_b24.cli", "calls", "--json"))
+        listed: list[dict[str, Any]] = json.loads(
+            self.run("-m", "airflow_provider_b24.cli", "calls", "--json")
+        )
         return listed
 
     def wait_until_healthy(self) -> None:
@@ -159,8 +170,18 @@ class Cluster(AirflowApi):
         folder = self.home / "redis"
         folder.mkdir()
         # What it was told survives its crash, too.
-        command = ["redis-server", "--port", str(self._redis_port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._add("redis", "redis", [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+        command = [
+            "redis-server",
+            "--port",
+            str(self._redis_port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+        ]
+        self._add(
+            "redis", "redis", [*command, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        )
 
     def _start_airflow(self) -> None:
         for number in range(1, self._number + 1):
@@ -170,7 +191,9 @@ class Cluster(AirflowApi):
             self._add_airflow(f"triggerer-{number}", "triggerer", "--skip-serve-logs")
             name, pid = f"worker-{number}", str(self.home / f"worker-{number}.pid")
             options = ("--celery-hostname", f"{name}@localhost", "--pid", pid, "--skip-serve-logs")
-            self._add_airflow(name, "worker", "--concurrency", str(SLOTS), *options, command=("celery", "worker"))
+            self._add_airflow(
+                name, "worker", "--concurrency", str(SLOTS), *options, command=("celery", "worker")
+            )
         self._add_airflow("dag-processor", "dag-processor")
 
     def _add_airflow(self, name: str, part: str, *options: str, command: tuple[str, ...] = ()) -> None:
@@ -210,7 +233,9 @@ class Cluster(AirflowApi):
             "WORKERS__EXECUTION_API_TIMEOUT": "30",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-        env = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))}
+        env = {
+            name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))
+        }
         env |= {f"AIRFLOW__{option}": value for option, value in (options | IMPATIENT).items()}
         env |= {"AIRFLOW_HOME": str(self.home / "airflow"), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])

@@ -7,10 +7,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.demo.appraiser import Appraiser, Order
 from airflow_provider_b24.sandbox import AskPerson, CallRobot, SandboxPortal
@@ -20,6 +19,9 @@ from tests.cluster.bookkeeping import OPEN, Books, Called, compare
 from tests.cluster.chaos import Chaos
 from tests.cluster.cluster import Cluster
 from tests.cluster.robots import DAGS, KINDS, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 _SECONDS_BETWEEN_REPORTS = 15
 
@@ -102,7 +104,9 @@ def _drive(plan: Plan, cluster: Cluster, portal: SandboxPortal, tell: Callable[[
     began = time.monotonic()
     seconds = plan.minutes * 60
     chaos = (
-        Chaos(cluster, plan.seed, seconds=seconds, pause=plan.pause, crashes=plan.crashes) if plan.pause else None
+        Chaos(cluster, plan.seed, seconds=seconds, pause=plan.pause, crashes=plan.crashes)
+        if plan.pause
+        else None
     )
     called: list[Called] = []
     with chaos or nullcontext():
@@ -114,7 +118,7 @@ def _drive(plan: Plan, cluster: Cluster, portal: SandboxPortal, tell: Callable[[
                 tell(_progress(called))
     deadline = time.monotonic() + plan.patience * 60
     reported = 0.0
-    while time.monotonic() < deadline and (waiting := _waiting(called)):
+    while time.monotonic() < deadline and _waiting(called):
         if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
             tell(_progress(called))
@@ -161,7 +165,7 @@ def _settled(
             rows, runs = [], {"": "running"}
         open_calls = sum(row["state"] in OPEN for row in rows)
         open_runs = sum(state in ("queued", "running") for state in runs.values())
-        if not open_calls and not open_runs or time.monotonic() > deadline:
+        if (not open_calls and not open_runs) or time.monotonic() > deadline:
             return rows, runs
         tell(f"{open_calls} calls and {open_runs} runs are open")
         time.sleep(5)
@@ -170,7 +174,9 @@ def _settled(
 def _runs(cluster: Cluster) -> dict[str, str]:
     runs: dict[str, str] = {}
     while True:
-        page = cluster.request("GET", "dags/~/dagRuns", limit=100, offset=len(runs), order_by="id")["dag_runs"]
+        page = cluster.request("GET", "dags/~/dagRuns", limit=100, offset=len(runs), order_by="id")[
+            "dag_runs"
+        ]
         runs |= {run["dag_run_id"]: run["state"] for run in page}
         if len(page) < 100:
             return runs

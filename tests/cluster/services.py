@@ -12,13 +12,16 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from airflow_provider_b24.testing.process_tree import ProcessInfo, ProcessTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _PAUSE = 2.0

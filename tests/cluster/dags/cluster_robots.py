@@ -71,9 +71,7 @@ def hand_out(is_expected=True):
 
 
 def wait_for_result(is_expected=True):
-    wait = ExternalResultSensor(
-        task_id="wait", source_task_id="hand_out", deferrable=True, timeout=24 * 3600
-    )
+    wait = ExternalResultSensor(task_id="wait", source_task_id="hand_out", deferrable=True, timeout=24 * 3600)
     hand_out(is_expected) >> wait
     return {"verdict": "{{ ti.xcom_pull('wait')['verdict'] }}"}
 
