@@ -30,6 +30,7 @@ def plan() -> Plan:
         seed=int(said("SEED", "1")),
         pause=float(said("PAUSE", "15")),
         crashes=int(said("CRASHES", "2")),
+        variant=said("VARIANT", "usual"),  # type: ignore[arg-type]
     )
 
 

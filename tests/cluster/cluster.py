@@ -21,6 +21,7 @@ from airflow_provider_b24.testing.local_airflow import free_ports
 from benchmarks._postgresql import NoPostgreSqlError, programs
 from tests.cluster.balancer import Balancer
 from tests.cluster.services import Service, Services, initialize_postgresql
+from tests.cluster.variants import TEAM, Variant, environment, secrets_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ class Cluster(AirflowApi):
 
     :param dags: the folder of DAG files.
     :param env: more environment for Airflow's processes.
+    :param variant: how it is deployed.
     :param number: how many there are of each part but the DAG processor.
     :param tell: is told what happens.
     """
@@ -69,13 +71,14 @@ class Cluster(AirflowApi):
         dags: Path,
         *,
         env: Mapping[str, str] | None = None,
+        variant: Variant = "usual",
         number: int = 2,
         tell: Callable[[str], None] = print,
     ) -> None:
         missing_programs()
         self.dags_folder = dags
         self.tell = tell
-        self._number = number
+        self._number, self._variant = number, variant
         # Not below the folders of pytest: the user postgres may not enter them.
         self.home = Path(tempfile.mkdtemp(prefix="airflow-b24-cluster-"))
         self.home.chmod(0o755)
@@ -85,7 +88,7 @@ class Cluster(AirflowApi):
         super().__init__(f"http://127.0.0.1:{port}")
         self.balancer = Balancer(port, self._server_ports)
         self.services = Services(tell)
-        self.env = self._environment() | dict(env or {})
+        self.env = self._environment() | environment(variant, self.home, dags) | dict(env or {})
         self._stack = ExitStack()
 
     def __enter__(self) -> Cluster:
@@ -97,6 +100,8 @@ class Cluster(AirflowApi):
             self._start_database()
             self._start_redis()
             self.run("-m", "airflow", "db", "migrate")
+            if self._variant == "teams":
+                self.run("-m", "airflow", "teams", "create", TEAM)
             self._start_airflow()
             self._stack = stack.pop_all()
         return self
@@ -123,6 +128,14 @@ class Cluster(AirflowApi):
         if done.returncode:
             raise ClusterError(f"{' '.join(arguments)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done.stdout
+
+    def connect(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Keep a connection where this Airflow has its own."""
+        if self._variant == "slow-secrets":
+            secrets_file(self.home).write_text(json.dumps({conn_id: connection}))
+        else:
+            owner = {"team_name": TEAM} if self._variant == "teams" else {}
+            self.add_connection(conn_id, {**connection, **owner})
 
     def calls(self) -> list[dict[str, Any]]:
         """Read the table of calls as people do."""
@@ -188,7 +201,8 @@ class Cluster(AirflowApi):
             port = str(self._server_ports[number - 1])
             self._add_airflow(f"api-server-{number}", "api-server", "--port", port)
             self._add_airflow(f"scheduler-{number}", "scheduler", "--skip-serve-logs")
-            self._add_airflow(f"triggerer-{number}", "triggerer", "--skip-serve-logs")
+            of_team = ("--team-name", TEAM) if self._variant == "teams" else ()
+            self._add_airflow(f"triggerer-{number}", "triggerer", "--skip-serve-logs", *of_team)
             name, pid = f"worker-{number}", str(self.home / f"worker-{number}.pid")
             options = ("--celery-hostname", f"{name}@localhost", "--pid", pid, "--skip-serve-logs")
             self._add_airflow(

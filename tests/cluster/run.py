@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.demo.appraiser import Appraiser, Order
@@ -21,7 +21,9 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.robots import DAGS, KINDS, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+
+    from tests.cluster.variants import Variant
 
 _SECONDS_BETWEEN_REPORTS = 15
 
@@ -36,7 +38,7 @@ class Plan:
     :param pause: seconds between two kills on average, 0 for none.
     :param crashes: how often the database crashes.
     :param patience: minutes to wait for the last answer, after the last call.
-    :param env: more configuration of Airflow.
+    :param variant: how Airflow is deployed.
     :param number: how many there are of each part.
     """
 
@@ -46,7 +48,7 @@ class Plan:
     pause: float = 15
     crashes: int = 2
     patience: float = 15
-    env: Mapping[str, str] = field(default_factory=dict)
+    variant: Variant = "usual"
     number: int = 2
 
 
@@ -88,13 +90,14 @@ def run(plan: Plan, tell: Callable[[str], None] | None = None) -> Report:
         appraiser() as appraises,
         Cluster(
             DAGS,
-            env={"AIRFLOW_VAR_APPRAISER_URL": appraises.url, **plan.env},
+            env={"AIRFLOW_VAR_APPRAISER_URL": appraises.url},
+            variant=plan.variant,
             number=plan.number,
             tell=tell,
         ) as cluster,
     ):
         cluster.wait_until_healthy()
-        cluster.add_connection("bitrix24_default", oauth_connection(portal))
+        cluster.connect("bitrix24_default", oauth_connection(portal))
         cluster.run("-m", "airflow_provider_b24.cli", "robots", "apply", "--yes", "--wait")
         tell("the robots are registered")
         return _drive(plan, cluster, portal, tell)

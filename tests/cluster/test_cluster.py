@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.cluster.__main__ import describe
 from tests.cluster.run import Plan, Report, run
+
+if TYPE_CHECKING:
+    from tests.cluster.variants import Variant
 
 SMALL = Plan(processes=40, minutes=2, seed=8, pause=8, crashes=1, patience=15)
 
@@ -41,3 +46,13 @@ def test_the_table_of_calls_says_what_happened_at_the_portal(under_fire: Report)
 
 def test_lost_workers_cost_no_process_its_answer(under_fire: Report) -> None:
     assert not under_fire.books.degraded
+
+
+@pytest.mark.parametrize("variant", ["teams", "remote-xcoms", "slow-secrets"])
+def test_another_deployment_answers_every_process_too(variant: Variant) -> None:
+    report = run(Plan(processes=24, minutes=0.5, pause=0, number=1, variant=variant))
+    print(describe(report))
+
+    assert not report.books.complaints
+    assert not report.books.degraded
+    assert not report.books.unaccepted
