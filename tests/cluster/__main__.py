@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from tests.cluster.run import Plan, Report, run
 def main() -> int:
     # Everything must end with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         report = run(plan())
     except ClusterError as error:

@@ -13,14 +13,14 @@ def number() -> int:
     return RobotCall.from_context().properties.number
 
 
-def declare(code, build):
+def declare(code, build, **arguments):
     @robot_dag(
         code=code,
         dag_id=code,
         name=code,
         properties={"number": Property.int("Number", required=True)},
         return_properties={"verdict": Property.string("Verdict")},
-        on_failure={"verdict": "no verdict"},
+        **({"on_failure": {"verdict": "no verdict"}} | arguments),
     )
     def robot():
         return build()
@@ -83,4 +83,4 @@ declare("external", wait_for_result)
 declare("flaky", fail_once)
 declare("failing", fail)
 declare("never", lambda: wait_for_result(is_expected=False))
-declare("unawaited", work)
+declare("unawaited", work, use_subscription=False, on_failure={})
