@@ -1,4 +1,4 @@
-"""Run a cluster and print what happened: ``make cluster``, ``PROCESSES=…``, ``MINUTES=…``, ``SEED=…``, ``KILLS=0``."""
+"""Run a cluster and print what happened: ``make cluster``, and environment variables for what is done."""
 
 from __future__ import annotations
 
