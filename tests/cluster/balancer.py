@@ -63,7 +63,8 @@ class Balancer:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
+        # What ends with this balancer ends without a word.
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             head = await reader.readuntil(b"\r\n\r\n")
             if ROBOT_CALL.match(head):
                 writer.write(await self._post(head, reader))
