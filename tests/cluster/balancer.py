@@ -35,7 +35,7 @@ class Balancer:
     def __init__(self, port: int, backends: Sequence[int]) -> None:
         self.port = port
         self.repeated = 0
-        """How many robot calls were posted to a second server."""
+        """How many robot calls were posted to a second server after the first had taken them."""
         self._backends = list(backends)
         self._turn = 0
         self._loop = asyncio.new_event_loop()
@@ -82,10 +82,15 @@ class Balancer:
         length = _LENGTH.search(head)
         body = await reader.readexactly(int(length[1])) if length else b""
         request = _CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n" + body
-        for number, port in enumerate(self._in_turn()):
-            self.repeated += number > 0
+        has_taken_it = False
+        for port in self._in_turn():
             with contextlib.suppress(OSError, TimeoutError):
-                response = await asyncio.wait_for(_exchange(port, request), _SECONDS_TO_ANSWER)
+                server = await asyncio.wait_for(
+                    asyncio.open_connection("127.0.0.1", port), _SECONDS_TO_CONNECT
+                )
+                self.repeated += has_taken_it
+                has_taken_it = True
+                response = await asyncio.wait_for(_exchange(*server, request), _SECONDS_TO_ANSWER)
                 if b"\r\n\r\n" in response and response.split(b" ", 2)[1] not in (b"502", b"503"):
                     return response
         return b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -103,8 +108,7 @@ class Balancer:
         await asyncio.gather(_pump(reader, server[1]), _pump(server[0], writer))
 
 
-async def _exchange(port: int, request: bytes) -> bytes:
-    reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), _SECONDS_TO_CONNECT)
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> bytes:
     try:
         writer.write(request)
         await writer.drain()
