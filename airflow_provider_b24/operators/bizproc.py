@@ -105,10 +105,19 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         return self._delivered(context, began, values)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> bool:
-        """Finish after the triggerer has sent the answer, or could not."""
+        """Finish after the triggerer has sent the answer, or could not.
+
+        A triggerer that cannot use the connection leaves the sending to this task: it may be the team's, and triggers
+        belong to no team, or its secrets may be the workers' alone.
+        """
         from airflow_provider_b24.triggers._events import error_of
+        from airflow_provider_b24.triggers.bizproc import NO_CONNECTION
 
         error = error_of(event)
+        if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
+            self.log.info("This task sends the answer itself. %s", error)
+            self.deferrable = False
+            return self.execute(context)
         values = self.values_to_send()
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
