@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test matrix lowest lint format constraints bench wheel clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,6 +31,9 @@ matrix: $(VENV)/.installed-dev  ## Run demo and tests on every Airflow (hours); 
 
 lowest: $(VENV)/.installed-dev  ## Run tests with the lowest versions of everything that the metadata admits
 	@$(BIN)/nox --session lowest
+
+cluster: $(VENV)/.installed-dev  ## Kill parts of a distributed Airflow and compare what the portal got; PROCESSES, MINUTES, SEED, PAUSE
+	@$(BIN)/python -m tests.cluster
 
 lint: $(VENV)/.installed-dev  ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check $(SOURCES)

@@ -25,7 +25,7 @@ class PostgreSqlServer:
     """A server on a free loopback port with its data in a temporary folder, gone when the block ends."""
 
     def __init__(self) -> None:
-        self._programs = _programs()
+        self._programs = programs()
         (self._port,) = free_ports(1)
         self._folder = Path(tempfile.mkdtemp(prefix="airflow-b24-postgresql-"))
         # PostgreSQL refuses to run as root.
@@ -83,7 +83,7 @@ class PostgreSqlServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Find the folder of the newest installed version; Debian keeps them out of the path."""
     found = shutil.which("initdb")
     if found:

@@ -1,18 +1,37 @@
 """Airflow's connections: those in its metadata database, and whether there is one at all.
 
-=======  ====================================================================================================
-3.0 on   Airflow's public interface gives one connection by its id, and says that there is none also when a place
-         where it looks is away. ``airflow.configuration.ensure_secrets_loaded`` gives these places.
+3.2 on   With ``[core] multi_team`` a connection may belong to a team. Beside the database no task says which team
+         asks, and ``BaseHook.get_connection`` finds no team's.
 =======  ====================================================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
+
+
+def find_connection(conn_id: str) -> Any:
+    """Look a connection up wherever Airflow keeps it; beside the database also that of a team.
+
+    Who asks there acts for whoever owns the connection: the receiver authenticates a call by the connection itself, and
+    the dispatcher answers with the one by which the call came.
+
+    :raises AirflowNotFoundException: when there is no such connection.
+    """
+    from airflow.providers.common.compat.sdk import BaseHook, conf
+
+    from airflow_provider_b24._airflow.variables import is_supervised
+
+    if not is_supervised() and conf.getboolean("core", "multi_team", fallback=False):
+        from airflow.models.connection import Connection
+
+        if (team := Connection.get_team_name(conn_id)) is not None:
+            return Connection.get_connection_from_secrets(conn_id, team_name=team)
+    return BaseHook.get_connection(conn_id)
 
 
 def saved_connections(conn_type: str = "bitrix24") -> Iterator[Connection]:

@@ -1,4 +1,10 @@
-"""Airflow Variables from wherever a hook is used: task, trigger, callback, API server, command line, script."""
+"""Airflow Variables from wherever a hook is used: task, trigger, callback, API server, command line, script.
+
+======  =====================================================================================================
+3.2 on  With ``[core] multi_team`` a Variable belongs to the team of the task that writes it first. Beside the
+        database ``Variable.get`` and ``.delete`` see no team's; keys are unique all the same.
+======  =====================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -20,7 +26,7 @@ def read_variable(key: str) -> str | None:
     :param key: the Variable's key.
     :raises Exception: of whatever kind, when it is unknown whether there is one.
     """
-    if _is_supervised():
+    if is_supervised():
         from airflow.sdk import Variable
 
         try:
@@ -52,7 +58,7 @@ def update_variable(key: str, change: Callable[[str | None], str | None], descri
     :param description: what people read beside it in the UI.
     :raises Exception: of whatever kind, when it cannot be read or written.
     """
-    if _is_supervised():
+    if is_supervised():
         from airflow.sdk import Variable
 
         value = change(read_variable(key))
@@ -72,14 +78,18 @@ def delete_variable(key: str) -> None:
 
     :raises Exception: of whatever kind, when this process cannot.
     """
-    if _is_supervised():
+    if is_supervised():
         from airflow.sdk import Variable
 
         Variable.delete(key)
         return
-    from airflow.models import Variable as DatabaseVariable
+    from airflow.models.variable import Variable as DatabaseVariable
+    from sqlalchemy import delete
 
-    DatabaseVariable.delete(key)
+    from airflow_provider_b24._airflow.database import writing
+
+    with writing() as session:
+        session.execute(delete(DatabaseVariable).where(DatabaseVariable.key == key))
 
 
 def _update_in_database(key: str, change: Callable[[str | None], str | None], description: str) -> None:
@@ -132,13 +142,17 @@ def _ask_api_server(key: str) -> str | None:
 
 
 def _ask_database(key: str) -> str | None:
-    from airflow.secrets.metastore import MetastoreBackend
+    from airflow.models.variable import Variable
+    from sqlalchemy import select
 
-    value: str | None = MetastoreBackend().get_variable(key)
-    return value
+    from airflow_provider_b24._airflow.database import reading
+
+    with reading() as session:
+        row = session.scalar(select(Variable).where(Variable.key == key))
+        return None if row is None else row.get_val()
 
 
-def _is_supervised() -> bool:
+def is_supervised() -> bool:
     """Whether this code runs under a supervisor (worker, triggerer, DAG processor) and not beside the database.
 
     ``airflow.sdk.Variable`` works in the one place only, ``airflow.models.Variable`` in the other. Airflow itself

@@ -53,10 +53,11 @@ class PortalConnection:
         :raises AirflowNotFoundException: when there is no such connection.
         :raises ConnectionConfigError: when it cannot be used.
         """
-        from airflow.providers.common.compat.sdk import BaseHook
         from airflow.sdk.log import mask_secret
 
-        connection = cls.from_airflow(BaseHook.get_connection(conn_id))
+        from airflow_provider_b24._airflow.connections import find_connection
+
+        connection = cls.from_airflow(find_connection(conn_id))
         # Airflow masks passwords itself, but not the code of a webhook whose URL was pasted as host.
         for secret in (connection._secret, connection.application_token):  # noqa: SLF001 - its own
             if secret:

@@ -98,6 +98,9 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         mark.leave()
         if self.deferrable:
             self._defer(context, token, values, maybe_sent=maybe_sent)
+        return self._send(context, token, values, maybe_sent=maybe_sent)
+
+    def _send(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> bool:
         notes, began = AnswerNotes.of(context), dt.datetime.now(dt.UTC)
         notes.write("sending", began, values)
         try:
@@ -107,9 +110,8 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
                 )
         except Exception as error:
             if not isinstance(error, Bitrix24Error):
-                self._nothing_sent(
-                    context, maybe_sent=maybe_sent
-                )  # Airflow does not have the connection, for example
+                # Airflow does not have the connection, for example.
+                self._nothing_sent(context, maybe_sent=maybe_sent)
                 raise
             return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
         return self._delivered(context, began, values)
@@ -119,12 +121,18 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
     ) -> bool:
         """Finish after the triggerer has sent the answer, or could not.
 
+        A triggerer that cannot use the connection leaves the sending to this task: it may be the team's, and triggers
+        belong to no team, or its secrets may be the workers' alone.
+
         :param maybe_sent: whether an earlier try may have delivered the answer.
         """
         from airflow_provider_b24.triggers._events import error_of
+        from airflow_provider_b24.triggers.bizproc import NO_CONNECTION
 
-        error = error_of(event)
-        values = self.values_to_send()
+        error, values = error_of(event), self.values_to_send()
+        if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
+            self.log.info("This task sends the answer itself. %s", error)
+            return self._send(context, event_token_of(self.event_token), values, maybe_sent=maybe_sent)
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 
+_RETRIES = 3
+_RETRY_DELAY = dt.timedelta(seconds=10)
+
 
 def robot_dag(
     *,
@@ -54,6 +57,9 @@ def robot_dag(
 
     The properties become DAG params: in a task ``{{ params.model }}``, or ``RobotCall.from_context()`` for
     everything that Bitrix24 said. The DAG can be started by hand from Airflow's form, too; then nothing is sent.
+
+    Tasks are retried three times, 10 seconds apart, where neither they nor ``default_args`` say otherwise: a worker
+    that is lost must not cost the process its answer. ``[core] default_task_retries`` is kept where it is set.
 
     A skipped task does not skip the answer, except with ``fail_fast``, which allows no other rule.
 
@@ -231,6 +237,7 @@ def _dag_arguments(definition: RobotDefinition, dag_kwargs: Mapping[str, Any]) -
         **dag_kwargs,
     }
     arguments["tags"] = {"bitrix24", *(dag_kwargs.get("tags") or ())}
+    arguments["default_args"] = _retries() | dict(dag_kwargs.get("default_args") or {})
     if definition.description is not None:
         arguments.setdefault("description", in_one_language(definition.description))
     own = dict(dag_kwargs.get("params") or {})
@@ -240,6 +247,14 @@ def _dag_arguments(definition: RobotDefinition, dag_kwargs: Mapping[str, Any]) -
     arguments.setdefault("dag_display_name", in_one_language(definition.name))
     arguments.setdefault("doc_md", documentation_of(definition))
     return arguments
+
+
+def _retries() -> dict[str, Any]:
+    """How often a task is tried again by default: Airflow's own default is never, and its pause five minutes."""
+    from airflow.providers.common.compat.sdk import conf
+
+    retries = conf.getint("core", "default_task_retries", fallback=0) or _RETRIES
+    return {"retries": retries, "retry_delay": _RETRY_DELAY}
 
 
 def _error(

@@ -12,7 +12,9 @@ Airflow's DAG folder. Calls with `bitrix24_connection` need the database, too: i
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,11 +83,27 @@ def run_robot(
     return run
 
 
+@contextmanager
+def _without_pauses(dag: DAG) -> Iterator[None]:
+    """Let tasks that fail be retried at once: a test has nothing to wait for."""
+    from airflow_provider_b24.robots.definition import REPLY_TASK_ID
+
+    delays = [(task, task.retry_delay) for task in dag.tasks if task.task_id != REPLY_TASK_ID]
+    for task, _ in delays:
+        task.retry_delay = dt.timedelta(0)
+    try:
+        yield
+    finally:
+        for task, delay in delays:
+            task.retry_delay = delay
+
+
 def _run(dag: DAG, definition: RobotDefinition, call: RobotCall) -> None:
     """Run all tasks, then do what the dispatcher does when a run has failed: answer with the values for failure."""
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
-    dag_run = dag.test(run_conf=call.to_conf())
+    with _without_pauses(dag):
+        dag_run = dag.test(run_conf=call.to_conf())
     if dag_run.state == "failed" and call.use_subscription:
         with Bitrix24Hook(definition.bitrix24_conn_id) as hook:
             hook.send_event(call.token, definition.answer(definition.on_failure, complete=False))

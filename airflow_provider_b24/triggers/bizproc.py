@@ -15,6 +15,8 @@ from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
+NO_CONNECTION = "no_connection"
+"""Code of the error when the triggerer cannot use the connection."""
 _SECONDS_TO_SEND = 60.0
 
 
@@ -92,7 +94,7 @@ class BizprocEventSendTrigger(BaseTrigger):
             except Exception as error:
                 # Airflow cannot give the connection or its tokens now, for example. Its words may hold secrets.
                 why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
-                event = error_event(TransportError("no_connection", why))
+                event = error_event(TransportError(NO_CONNECTION, why))
         # The process has its answer already; only the task waits.
         await settled(deferred)
         yield event_of(event | {"repeated": repeated, "began": began})

@@ -11,6 +11,7 @@ from airflow_provider_b24.robots import Property, robot_dag
     properties={"reason": Property.string("Reason", required=True)},
     return_properties={"score": Property.double("Score"), "verdict": Property.string("Verdict")},
     on_failure={"verdict": "not scored"},
+    default_args={"retries": 0},
 )
 def failing_robot():
     @task

@@ -16,6 +16,7 @@ ROBOT = {
     },
     "return_properties": {"verdict": Property.string("Verdict")},
     "on_failure": {"verdict": "no verdict"},
+    "default_args": {"retries": 0},
 }
 
 

@@ -5,7 +5,12 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ServerError, TransportError
 from airflow_provider_b24.hooks.connection import PortalConnection
@@ -226,6 +231,24 @@ def test_a_deferred_answer_does_not_wait_for_ever_for_a_triggerer(waiting_proces
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({"ti": ti})
     assert deferred.value.timeout == (limit or dt.timedelta(hours=1))
+
+
+def test_what_the_triggerer_has_no_connection_for_is_sent_by_the_task(
+    portal, waiting_process, run_task, monkeypatch
+):
+    """Airflow's triggers belong to no team, and find no team's connection."""
+    from airflow_provider_b24.triggers import bizproc
+
+    def no_connection(conn_id):
+        raise AirflowNotFoundException(f"The conn_id {conn_id!r} isn't defined")
+
+    monkeypatch.setattr(bizproc, "shared_portal", no_connection)
+    done = run_task(
+        BizprocEventSendOperator(task_id="answer", event_token=waiting_process.waiting_for, deferrable=True)
+    )
+
+    assert done is True
+    assert [(answer.count, answer.refused, answer.ignored) for answer in portal.answers] == [(1, 0, 0)]
 
 
 def test_a_triggerer_that_died_after_sending_does_not_fail_the_task(portal, waiting_process, run_task, xcoms):

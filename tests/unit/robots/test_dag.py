@@ -324,6 +324,31 @@ def test_default_arguments_of_the_author_reach_all_tasks_but_the_answer() -> Non
     assert dag.default_args["pool"] == "small"
 
 
+def test_tasks_are_retried_soon_because_a_process_waits() -> None:
+    task = build().get_task("compute")
+
+    assert (task.retries, task.retry_delay) == (3, dt.timedelta(seconds=10))
+
+
+@pytest.mark.parametrize("retries", [0, 5])
+def test_the_author_says_how_often_tasks_are_retried(retries: int) -> None:
+    def body() -> Any:
+        BaseOperator(task_id="own", retries=retries + 1, retry_delay=dt.timedelta(minutes=1))
+        return compute()
+
+    dag = build(body, default_args={"retries": retries, "retry_delay": dt.timedelta(hours=1)})
+    own, other = dag.get_task("own"), dag.get_task("compute")
+
+    assert (own.retries, own.retry_delay) == (retries + 1, dt.timedelta(minutes=1))
+    assert (other.retries, other.retry_delay) == (retries, dt.timedelta(hours=1))
+
+
+def test_the_retries_that_airflow_is_configured_with_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TASK_RETRIES", "7")
+
+    assert build().get_task("compute").retries == 7
+
+
 def test_the_answer_has_priority_over_all_work_that_has_not_begun() -> None:
     def body() -> Any:
         first = BaseOperator(task_id="first", priority_weight=1_000_000)

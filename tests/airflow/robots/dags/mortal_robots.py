@@ -19,6 +19,7 @@ def declare(code, **arguments):
         },
         return_properties={"verdict": Property.string("Verdict")},
         on_failure={"verdict": "no verdict"},
+        default_args={"retries": 0},
         **arguments,
     )
     def robot():

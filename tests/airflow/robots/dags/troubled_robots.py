@@ -13,6 +13,7 @@ ROBOT = {
         "fails": Property.bool("Whether it fails", default=False),
     },
     "return_properties": {"verdict": Property.string("Verdict")},
+    "default_args": {"retries": 0},
 }
 OWN = {"on_failure": {"verdict": "no verdict"}}
 
