@@ -24,6 +24,9 @@ class Comms:
         self.asked: list[tuple[str, str, int]] = []
 
     async def asend(self, msg: Any) -> XComResult:
+        return self.send(msg)
+
+    def send(self, msg: Any) -> XComResult:
         self.asked.append((msg.key, msg.task_id, msg.map_index))
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
@@ -38,7 +41,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     real_time = time.time
 
     async def sleep(seconds: float) -> None:
-        noted.append(seconds)
+        if seconds:  # others give way with 0
+            noted.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     monkeypatch.setattr(time, "time", lambda: real_time() + sum(noted))
@@ -74,10 +78,10 @@ def test_another_triggerer_can_go_on_with_what_is_written_down():
 
 
 def test_the_written_form_passes_airflows_own_serializer():
-    from airflow.sdk.serde import deserialize, serialize
+    from airflow.models.trigger import Trigger
 
     kwargs = make_trigger().serialize()[1]
-    assert deserialize(serialize(kwargs)) == kwargs
+    assert Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(kwargs)) == kwargs
 
 
 def test_the_receiver_looks_for_this_trigger():
