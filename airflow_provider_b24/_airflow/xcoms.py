@@ -38,7 +38,8 @@ async def aread_xcom(key: str, place: Place) -> Any:
         return await BaseXCom.aget_one(key=key, **place)
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(BaseXCom.get_one)(key=key, **place)
+    # Not in the one thread that all triggers share otherwise.
+    return await sync_to_async(BaseXCom.get_one, thread_sensitive=False)(key=key, **place)
 
 
 def write_xcom(key: str, value: Any, place: Place) -> None:

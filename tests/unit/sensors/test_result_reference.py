@@ -156,6 +156,7 @@ class TestResultUrl:
             run_id="run_1",
             task_id="hand_out",
             map_index=map_index,
+            try_number=1,
             get_template_context=lambda: context,
         )
         return context
