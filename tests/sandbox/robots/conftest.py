@@ -1,6 +1,7 @@
 """An OAuth application of the sandbox portal, and a DAG folder."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    # Python would take the bytecode of a file that has changed within a second and kept its size.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "dags").mkdir()
     return Folder(tmp_path / "dags")
 
