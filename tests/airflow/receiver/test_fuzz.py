@@ -138,10 +138,12 @@ def test_any_other_reference_is_forged(receiver, robot, reference, route, body):
     body=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f'{{"message": "{text}"}}'.encode())
 )
 def test_any_body_with_a_genuine_reference_is_delivered_once_or_refused(
-    receiver, robot, start_run, route, body
+    receiver, robot, start_run, airflow_session, route, body
 ):
     run_id = f"run_{time.monotonic_ns()}"
-    start_run("score_lead", run_id, {"model": "fast"})
+    run = start_run("score_lead", run_id, {"model": "fast"})
+    run.get_task_instance("score", session=airflow_session).state = "running"
+    airflow_session.commit()
     reference = ResultReference("bitrix24_default", "score_lead", run_id, "score", -1, int(time.time()) + 60)
     signed = reference.sign(PortalConnection.load("bitrix24_default").signing_key("result"))
     first = receiver.post(f"/results/{signed}{route}", content=body)

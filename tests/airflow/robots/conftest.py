@@ -60,16 +60,20 @@ class Called:
         [row] = rows(self.airflow, "run_id = ?", self.run_id)
         return row
 
+    def has_row(self, condition: Callable[[dict[str, Any]], Any]) -> bool:
+        """Tell whether what is on record meets a condition; while the database is busy a call lies in the spool."""
+        return any(condition(row) for row in rows(self.airflow, "run_id = ?", self.run_id))
+
     @property
     def is_settled(self) -> bool:
-        return self.row["state"] not in ("received", "running")
+        return self.has_row(lambda row: row["state"] not in ("received", "running"))
 
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:
         return self.airflow.task_instances(self.dag_id, self.run_id)
 
     def wait_for_row(self, condition: Callable[[dict[str, Any]], bool]) -> None:
-        assert wait_until(lambda: condition(self.row), SECONDS), (
+        assert wait_until(lambda: self.has_row(condition), SECONDS), (
             self.row,
             self.airflow.describe(self.dag_id, self.run_id),
         )
