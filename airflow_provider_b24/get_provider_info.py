@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_b24._airflow.form_fields import info_of_form
+from airflow_provider_b24._airflow.versions import warn_if_untested
 from airflow_provider_b24.hooks.connection_type import CONN_FIELDS, CONN_TYPE, FIELD_BEHAVIOUR, HOOK_NAME
 
 _INTEGRATION = "Bitrix24"
@@ -19,7 +20,11 @@ _CONNECTION_TYPE: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Describe this provider by Airflow's ``provider_info.schema.json``."""
+    """Describe this provider by Airflow's ``provider_info.schema.json``.
+
+    Every process of Airflow asks: so an Airflow that was not tested is told of here.
+    """
+    warn_if_untested()
     return {
         "package-name": "airflow-provider-b24",
         "name": _INTEGRATION,
