@@ -22,6 +22,8 @@ from xml.etree import ElementTree
 import nox
 from nox.command import CommandFailed
 
+from airflow_provider_b24._airflow.versions import GAPS
+
 nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
@@ -196,4 +198,17 @@ The last results of `make matrix`, which makes this page: demonstration and test
 as it was at that Airflow's release. *Sandbox*: against the sandbox portal. *With Airflow*: with Airflow's database.
 *Live*: with a whole Airflow that runs.
 
-{table(rows)}"""
+{table(rows)}
+## What older versions lack
+
+`airflow-b24 doctor` says it of the Airflow that it finds. With one that is older than these, or of a later series (such
+as 3.5 after 3.4), a line in the log of each process says that it was not tested.
+
+{gaps()}"""
+
+
+def gaps() -> str:
+    """Give a Markdown table of what the provider cannot do with older versions."""
+    lines = ["| Before Airflow | |", "| --- | --- |"]
+    lines += [f"| {'.'.join(map(str, gap.since))} | {gap.what} |" for gap in GAPS]
+    return "\n".join(lines) + "\n"

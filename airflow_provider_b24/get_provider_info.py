@@ -4,72 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_b24._airflow.form_fields import info_of_form
+from airflow_provider_b24._airflow.versions import warn_if_untested
+from airflow_provider_b24.hooks.connection_type import CONN_FIELDS, CONN_TYPE, FIELD_BEHAVIOUR, HOOK_NAME
+
 _INTEGRATION = "Bitrix24"
 
 
-def _secret(label: str, description: str) -> dict[str, Any]:
-    return {
-        "label": label,
-        "description": description,
-        "schema": {"type": ["string", "null"], "format": "password"},
-    }
-
-
-def _text(label: str, description: str) -> dict[str, Any]:
-    return {"label": label, "description": description, "schema": {"type": ["string", "null"]}}
-
-
 _CONNECTION_TYPE: dict[str, Any] = {
-    "connection-type": "bitrix24",
+    "connection-type": CONN_TYPE,
     "hook-class-name": "airflow_provider_b24.hooks.bitrix24.Bitrix24Hook",
-    "hook-name": "Bitrix24",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port"],
-        "relabeling": {"host": "Portal", "login": "Webhook user id", "password": "Webhook code"},
-        "placeholders": {
-            "host": "example.bitrix24.com, or the whole webhook URL",
-            "login": "incoming webhook only, e.g. 1",
-            "password": "incoming webhook only",
-        },
-    },
-    "conn-fields": {
-        "application_token": _secret(
-            "Application token", "Proves to the receiver that a robot call comes from this portal."
-        ),
-        "member_id": _text("Member id", "The portal's own id; robot calls of other portals are refused."),
-        "client_id": _text(
-            "Client id", "OAuth application only: its presence makes this an OAuth connection."
-        ),
-        "client_secret": _secret(
-            "Client secret", "OAuth application only; sent to the authorization server alone."
-        ),
-        "access_token": _secret(
-            "Access token", "OAuth application only: the first one; rotated ones win over it."
-        ),
-        "refresh_token": _secret(
-            "Refresh token", "OAuth application only: the first one; rotated ones win over it."
-        ),
-        "oauth_server": _text("Authorization server", "OAuth application only; empty means Bitrix24's own."),
-        "tariff": {
-            "label": "Tariff",
-            "description": "Which request limits the portal has.",
-            "schema": {"type": ["string", "null"], "enum": ["standard", "enterprise"], "default": "standard"},
-        },
-        "timeout": {
-            "label": "Timeout",
-            "description": "Seconds to wait for an answer of the portal.",
-            "schema": {"type": ["number", "null"], "default": 30},
-        },
-        "trusted_hosts": _text(
-            "Trusted hosts",
-            "Comma-separated hosts that the portal may move to, besides other Bitrix24 cloud addresses.",
-        ),
-    },
+    "hook-name": HOOK_NAME,
+    **info_of_form(CONN_FIELDS, FIELD_BEHAVIOUR),
 }
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Describe this provider by Airflow's ``provider_info.schema.json``."""
+    """Describe this provider by Airflow's ``provider_info.schema.json``.
+
+    Every process of Airflow asks: so an Airflow that was not tested is told of here.
+    """
+    warn_if_untested()
     return {
         "package-name": "airflow-provider-b24",
         "name": _INTEGRATION,

@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -43,16 +44,31 @@ def _forget_secrets() -> Iterator[None]:
             reset()
 
 
+# Where tasks and the API server keep the backend: names in a module since Airflow 3.3, before of a class.
+STATS = ("airflow.sdk._shared.observability.metrics.stats", "airflow._shared.observability.metrics.stats")
+
+
+def keepers_of_stats() -> Iterator[tuple[Any, str, str]]:
+    """Give what keeps a backend of metrics, and the names of what makes it and of what was made."""
+    try:
+        modules = [import_module(name) for name in STATS]
+    except ImportError:  # before Airflow 3.2 one for all
+        modules = [import_module("airflow.stats")]
+    for module in modules:
+        if hasattr(module, "incr"):
+            yield module, "_factory", "_backend"
+        else:
+            yield module.Stats, "factory", "instance"
+
+
 @pytest.fixture
 def report_to(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """Have Airflow make its metrics backend with a function, for tasks and for the API server."""
-    names = ("airflow.sdk._shared.observability.metrics.stats", "airflow._shared.observability.metrics.stats")
-    modules = [pytest.importorskip(name) for name in names]
 
     def replace(factory: Callable[[], Any]) -> None:
-        for stats in modules:
-            monkeypatch.setattr(stats, "_factory", factory)
-            monkeypatch.setattr(stats, "_backend", None)
+        for keeper, makes, made in keepers_of_stats():
+            monkeypatch.setattr(keeper, makes, factory)
+            monkeypatch.setattr(keeper, made, None)
 
     return replace
 

@@ -1,10 +1,13 @@
 """A command of ours as a process of Airflow.
 
 =======  ====================================================================================================
+3.0      The log goes to whatever ``sys.stdout`` is when a line is written.
 3.0 on   ``_AIRFLOW_PROCESS_CONTEXT=server`` says that the database may be asked for connections, as Airflow's own
          commands do. ``import airflow.settings`` sets up Airflow's log, on the standard output.
 3.0-3.1  DAG files are read by ``airflow.models.dagbag``, later by ``airflow.dag_processing.dagbag``: both log it.
 =======  ====================================================================================================
+
+What is for 3.0 may go when the provider needs 3.1, what is for 3.1 when it needs 3.2.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ def set_up_log() -> None:
     """
     with redirect_stdout(sys.stderr):
         import airflow.settings  # noqa: F401
+    for handler in logging.getLogger().handlers:
+        if getattr(handler, "_use_stderr", True) is False:  # Airflow 3.0
+            handler._use_stderr = True  # type: ignore[attr-defined]
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
     logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
 

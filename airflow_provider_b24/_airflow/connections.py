@@ -1,5 +1,6 @@
 """Airflow's connections: those in its metadata database, and whether there is one at all.
 
+=======  ====================================================================================================
 3.2 on   With ``[core] multi_team`` a connection may belong to a team. Beside the database no task says which team
          asks, and ``BaseHook.get_connection`` finds no team's.
 =======  ====================================================================================================

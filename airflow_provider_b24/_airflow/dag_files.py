@@ -4,6 +4,8 @@
 3.0-3.1  ``airflow.models.dagbag.DagBag``
 3.2      ``airflow.dag_processing.dagbag.DagBag``
 =======  ====================================================================================================
+
+The path for 3.0 and 3.1 may go when the provider needs 3.2.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 3.0     A param that does not fit is ``airflow.exceptions.ParamValidationError``; a bare ``ValueError`` in 3.2,
         ``airflow.sdk.exceptions.ParamValidationError`` in 3.4. So it is asked apart.
 ======  =====================================================================================================
+
+What is for 3.0 may go when the provider needs 3.1, what does without ``allowed_run_types`` when it needs 3.2.
 """
 
 from __future__ import annotations

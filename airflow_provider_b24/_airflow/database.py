@@ -6,6 +6,8 @@
 3.0 on  ``create_global_lock`` locks nothing on SQLite, and waits for 1.8 s on PostgreSQL.
 3.0-3.1 It asks what the session is bound to for a connection, which only an engine gives.
 ======  ==================================================================================================
+
+The connection for ``create_global_lock`` may go when the provider needs 3.2.
 """
 
 from __future__ import annotations

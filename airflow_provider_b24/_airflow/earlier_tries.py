@@ -4,6 +4,8 @@
 3.0 to 3.2  An XCom: a task that starts is told the keys of the XComs of its earlier try, which are then deleted.
 3.3 on      The task's state store, which all tries of a task share. XComs belong to an attempt since 3.4.
 ==========  ============================================================================================================
+
+The path for 3.0 to 3.2 may go when the provider needs 3.3.
 """
 
 from __future__ import annotations

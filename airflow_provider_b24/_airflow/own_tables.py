@@ -8,6 +8,7 @@
 =======  ====================================================================================================
 
 ``UtcDateTime`` is the same in all. Migrations do not use it: what they make must not change with Airflow.
+The names of 3.0 may go when the provider needs 3.1.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Airflow Variables from wherever a hook is used: task, trigger, callback, API server, command line, script.
 
 ======  =====================================================================================================
+3.0     ``SecretCache`` is in ``airflow.secrets``, and no failure to read looks like a missing Variable. May go when
+        the provider needs 3.1.
 3.2 on  With ``[core] multi_team`` a Variable belongs to the team of the task that writes it first. Beside the
         database ``Variable.get`` and ``.delete`` see no team's; keys are unique all the same.
 ======  =====================================================================================================

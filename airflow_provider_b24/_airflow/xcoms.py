@@ -8,6 +8,8 @@ There the receiver writes what is delivered, and the dispatcher reads what is no
 3.0-3.2  ``BaseXCom.get_one`` only; in a trigger it must be called from another thread.
 3.3      ``BaseXCom.aget_one``
 =======  ====================================================================================================
+
+``get_one`` in triggers may go when the provider needs 3.3.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_b24._airflow.version import airflow_version
+from airflow_provider_b24._airflow.versions import airflow_version
 
 Place = Mapping[str, Any]
 """``dag_id``, ``run_id``, ``task_id`` and ``map_index`` of a task instance."""

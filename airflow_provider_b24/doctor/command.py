@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from airflow_provider_b24.doctor import call_checks, portal_checks, receiver_checks
+from airflow_provider_b24.doctor.airflow_checks import check_airflow
 from airflow_provider_b24.doctor.examination import Examination
 from airflow_provider_b24.doctor.finding import Finding
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
@@ -103,6 +104,7 @@ def examine(
 
     from airflow_provider_b24.exceptions import ConnectionConfigError
 
+    yield check_airflow()
     try:
         connection = PortalConnection.load(conn_id)
     except (ConnectionConfigError, AirflowException) as error:

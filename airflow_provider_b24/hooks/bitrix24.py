@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, BaseHook
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
+from airflow_provider_b24.hooks.connection_type import CONN_TYPE, HOOK_NAME
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest import (
@@ -39,8 +40,24 @@ class Bitrix24Hook(BaseHook):
 
     conn_name_attr = "bitrix24_conn_id"
     default_conn_name = DEFAULT_CONN_ID
-    conn_type = "bitrix24"
-    hook_name = "Bitrix24"
+    conn_type = CONN_TYPE
+    hook_name = HOOK_NAME
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give Airflow before 3.2 the fields of the connection form; later ones read the provider's info."""
+        from airflow_provider_b24._airflow.form_fields import widgets_of_hook
+        from airflow_provider_b24.hooks.connection_type import CONN_FIELDS
+
+        return widgets_of_hook(CONN_FIELDS)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Tell Airflow before 3.2 which of the usual fields the form hides, and what it calls the others."""
+        from airflow_provider_b24._airflow.form_fields import behaviour_of_hook
+        from airflow_provider_b24.hooks.connection_type import FIELD_BEHAVIOUR
+
+        return behaviour_of_hook(FIELD_BEHAVIOUR)
 
     def __init__(
         self,

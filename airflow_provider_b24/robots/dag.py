@@ -213,6 +213,8 @@ def _after_all(dag: DAG, reply: BaseOperator) -> None:
 
 def _check_params(dag: DAG, definition: RobotDefinition) -> None:
     """Refuse params that no call could fill in: the tasks would fail in every run, and the failure answer, too."""
+    from airflow.providers.common.compat.sdk import ParamValidationError
+
     for params in (dag.params, *(task.params for task in dag.tasks)):
         for key in params:
             if key in ENVELOPE_KEYS:
@@ -221,7 +223,7 @@ def _check_params(dag: DAG, definition: RobotDefinition) -> None:
                 continue
             try:
                 params[key]
-            except ValueError as error:
+            except (ValueError, ParamValidationError) as error:  # the one is the other since Airflow 3.3
                 raise ValueError(
                     f"param {key!r} needs a default that fits its schema, because Bitrix24 does not know it: "
                     f"{error}"

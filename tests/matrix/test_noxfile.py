@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_b24._airflow.versions import TESTED
+
 ROOT = Path(__file__).parents[2]
 NOX = [sys.executable, "-m", "nox", "--session", "matrix"]
 CLEAN = {name: value for name, value in os.environ.items() if name not in ("AIRFLOW", "MAKEFLAGS", "PYTHON")}
@@ -58,6 +60,10 @@ def selected(*variables: str) -> set[str]:
 )
 def test_variables_select_pairs(variables: list[str], pairs: set[str]) -> None:
     assert selected(*variables) == pairs
+
+
+def test_what_the_matrix_runs_is_what_the_provider_believes_to_be_tested(noxfile: ModuleType) -> None:
+    assert tuple(noxfile.RELEASES) == TESTED
 
 
 def test_before_a_release_every_airflow_is_run_and_the_newest_two_on_every_python(

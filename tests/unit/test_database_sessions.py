@@ -14,7 +14,13 @@ from airflow_provider_b24._airflow.database import reading, writing
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.engine.Engine]:
     """A SQLite database in the place of Airflow's, with one connection in its pool."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'airflow.db'}", pool_size=1, max_overflow=0)
+    engine = sa.create_engine(
+        f"sqlite:///{tmp_path / 'airflow.db'}",
+        future=True,
+        poolclass=sa.pool.QueuePool,
+        pool_size=1,
+        max_overflow=0,
+    )
     monkeypatch.setattr("airflow.settings.engine", engine)
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE kept (number INTEGER)"))

@@ -121,7 +121,7 @@ def test_a_good_installation_is_found_good(installed, findings, nothing_leaks):
     installed()
     found = findings(round_trip=True)
     assert set(verdicts(found).values()) == {"ok"}, found
-    assert len(found) == len(CHECKS) + 1
+    assert len(found) == len(CHECKS) + 2
     assert all(not finding.advice for finding in found.values())
     nothing_leaks(repr(found))
 
@@ -149,6 +149,7 @@ def test_a_connection_without_tokens(connect, findings, served):
     connect()
     found = findings()
     assert verdicts(found) == {
+        "Airflow": "ok",
         "connection": "ok",
         "address": "unknown",
         "credentials": "failed",
@@ -561,7 +562,8 @@ def test_a_spool_that_may_not_be_read(connect, findings, spool):
 
 def test_a_connection_that_cannot_be_used(connect, findings):
     connect(client_secret=None)
-    (finding,) = findings().values()
+    airflow, finding = findings().values()
+    assert airflow.verdict == "ok"
     assert finding.verdict == "failed"
     assert "client_secret is missing" in finding.what
 

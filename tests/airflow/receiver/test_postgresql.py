@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, timezone
+from airflow.providers.common.compat.sdk import timezone
+from airflow.sdk import DAG
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import event, select, text
