@@ -37,9 +37,21 @@ logger = logging.getLogger("airflow_provider_b24.rest")
 
 HEADERS = {
     "Accept": "application/json",
+    "Accept-Encoding": "gzip",
     "Content-Type": "application/json",
     "User-Agent": f"airflow-provider-b24/{__version__}",
 }
+_WAITS = {
+    "rate_limit": "the portal's request limit leaves no room before",
+    "operating_time": "the method has used up its operating time",
+    "retry": "then it is sent again",
+    "renewal": "another process may be renewing the tokens",
+}
+"""What a wait is for, by its cause, for the log."""
+_SHORT_WAIT = 1.0
+"""Seconds. A shorter wait is not worth a line."""
+_SILENCE = 10.0
+"""Seconds between two lines, unless a wait ends so much later than what was announced."""
 _CLOUD_PORTAL = re.compile(r"[a-z0-9-]+\.bitrix24\.(?:com|[a-z]{2}|com\.[a-z]{2})\Z")
 
 
@@ -104,6 +116,7 @@ class Session:
         self.clock = clock
         self.chance = chance
         self.sizes = BatchSizes(batch_size)
+        self._last_line = self._announced_until = float("-inf")
         self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
@@ -146,7 +159,21 @@ class Session:
         :param cause: in the observer's words.
         """
         self.observer.on_wait(seconds, cause)
+        self.announce(seconds, cause, method)
         yield Sleep(seconds)
+
+    def announce(self, seconds: float, cause: str, method: str) -> None:
+        """Write a line about a wait at INFO, unless it is short or lines about others cover it.
+
+        :param cause: in the observer's words, or ``renewal``.
+        """
+        now = self.clock()
+        ends = now + seconds
+        is_covered = now < self._last_line + _SILENCE and ends < self._announced_until + _SILENCE
+        if seconds < _SHORT_WAIT or is_covered:
+            return
+        self._last_line, self._announced_until = now, ends
+        logger.info("%s at %s waits for %.1f s: %s.", method, self.portal, seconds, _WAITS[cause])
 
     def url(self, method: str) -> str:
         """Where a method is called; with a webhook this is a secret."""
