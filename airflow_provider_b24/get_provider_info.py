@@ -64,6 +64,10 @@ _CONNECTION_TYPE: dict[str, Any] = {
             "Trusted hosts",
             "Comma-separated hosts that the portal may move to, besides other Bitrix24 cloud addresses.",
         ),
+        "verify": _text(
+            "Certificates",
+            "true, false, or the path of a file or folder of the certificate authorities to trust.",
+        ),
     },
 }
 
