@@ -17,11 +17,12 @@ if TYPE_CHECKING:
         AsyncBitrix24Client,
         Bitrix24Client,
         Call,
+        Credentials,
         MethodFacts,
         Patience,
         Reply,
     )
-    from airflow_provider_b24.rest.tokens import TokenStore
+    from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 
 
 class Bitrix24Hook(BaseHook):
@@ -102,7 +103,7 @@ class Bitrix24Hook(BaseHook):
 
             connection = self.connection
             store = VariableTokenStore(connection) if connection.kind == "oauth" else None
-            self._client = self._client_of(connection, store)
+            self._client = self._client_of(connection, store, reconnect=self._reconnect)
         return self._client
 
     async def get_async_conn(self) -> AsyncBitrix24Client:
@@ -119,6 +120,7 @@ class Bitrix24Hook(BaseHook):
             self._async_client = AsyncBitrix24Client(
                 connection.credentials,
                 token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
+                reconnect=self._areconnect,
                 **self._client_options(connection),
             )
         return self._async_client
@@ -278,12 +280,34 @@ class Bitrix24Hook(BaseHook):
     ) -> None:
         await self.aclose()
 
-    def _client_of(self, connection: PortalConnection, store: TokenStore | None) -> Bitrix24Client:
+    def _reconnect(self) -> tuple[Credentials, TokenStore | None]:
+        """Read the connection again, whose credentials the portal has refused."""
+        from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
+        from airflow_provider_b24.hooks.tokens import VariableTokenStore
+
+        connection = PortalConnection.load(self.bitrix24_conn_id)
+        refuse_if_uninstalled(connection)
+        self._connection = connection
+        return connection.credentials, VariableTokenStore(connection) if connection.kind == "oauth" else None
+
+    async def _areconnect(self) -> tuple[Credentials, AsyncTokenStore | None]:
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_b24.hooks.tokens import AsyncVariableTokenStore
+
+        credentials, _ = await sync_to_async(self._reconnect)()
+        connection = self.connection
+        return credentials, AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None
+
+    def _client_of(
+        self, connection: PortalConnection, store: TokenStore | None, **options: Any
+    ) -> Bitrix24Client:
         from airflow_provider_b24.hooks.installations import refuse_if_uninstalled
         from airflow_provider_b24.rest import Bitrix24Client
 
         refuse_if_uninstalled(connection)
-        return Bitrix24Client(connection.credentials, token_store=store, **self._client_options(connection))
+        options |= self._client_options(connection)
+        return Bitrix24Client(connection.credentials, token_store=store, **options)
 
     def _client_options(self, connection: PortalConnection) -> dict[str, Any]:
         from dataclasses import replace
@@ -298,6 +322,7 @@ class Bitrix24Hook(BaseHook):
             "tariff": connection.tariff,
             "patience": replace(self.patience or Patience(), timeout=timeout),
             "trusted_hosts": connection.trusted_hosts,
+            "verify": connection.authorities(),
             "batch_size": self.batch_size or MAX_CALLS,
             "methods": self.methods,
             "observer": AirflowMetrics(portal_host(connection.portal_url)),

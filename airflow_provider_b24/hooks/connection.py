@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.exceptions import ConnectionConfigError
@@ -32,6 +33,7 @@ class PortalConnection:
     :param tariff: ``standard`` or ``enterprise``; decides the request limits.
     :param timeout: seconds to wait for an answer.
     :param trusted_hosts: hosts the portal may move to besides Bitrix24's own cloud addresses.
+    :param verify: whether to check the portal's certificate, or the authorities to trust: see :meth:`authorities`.
     :param uninstalled: whether the portal has said that the application is gone. The connection itself cannot know:
         see :func:`airflow_provider_b24.hooks.installations.with_installation`.
     """
@@ -44,6 +46,7 @@ class PortalConnection:
     tariff: Literal["standard", "enterprise"] = "standard"
     timeout: float = DEFAULT_TIMEOUT
     trusted_hosts: tuple[str, ...] = ()
+    verify: bool | str = True
     uninstalled: bool = False
 
     @classmethod
@@ -95,6 +98,18 @@ class PortalConnection:
             return self.credentials.code
         return self.credentials.client_secret
 
+    def authorities(self) -> bool | str:
+        """Give what clients take as ``verify``.
+
+        :raises ConnectionConfigError: when the file or folder is not on this machine. Others may read the connection
+            all the same.
+        """
+        if isinstance(self.verify, str) and not Path(self.verify).exists():
+            raise _error(
+                self.conn_id, f"verify names {self.verify}, and there is no such file or folder here"
+            )
+        return self.verify
+
     def signing_key(self, purpose: str) -> bytes:
         """Derive a key from the connection's secret, so that nothing else needs to be configured.
 
@@ -130,6 +145,7 @@ class _Reader:
             tariff="enterprise" if tariff == "enterprise" else "standard",
             timeout=self._timeout(),
             trusted_hosts=self._trusted_hosts(),
+            verify=self._verify(),
         )
 
     def _credentials(self, host: str) -> Webhook | OAuthApp:
@@ -197,6 +213,20 @@ class _Reader:
             )
         return tuple(host.strip().lower() for host in hosts if host.strip())
 
+    def _verify(self) -> bool | str:
+        raw = self._extra.get("verify")
+        if isinstance(raw, bool):
+            return raw
+        text = self._text("verify") or "true"
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if not Path(text).is_absolute():
+            raise self._error(
+                "verify must be true, false, or the whole path of a file or folder of certificate authorities, "
+                f"not {text!r}"
+            )
+        return text
+
     def _text(self, name: str) -> str | None:
         value = self._extra.get(name)
         if value is None:
@@ -218,7 +248,10 @@ class _Reader:
         return extra
 
     def _error(self, reason: str) -> ConnectionConfigError:
-        return ConnectionConfigError(
-            "connection_config",
-            f"The Airflow connection {self._connection.conn_id!r} cannot be used: {reason.rstrip('.')}.",
-        )
+        return _error(self._connection.conn_id, reason)
+
+
+def _error(conn_id: str, reason: str) -> ConnectionConfigError:
+    return ConnectionConfigError(
+        "connection_config", f"The Airflow connection {conn_id!r} cannot be used: {reason.rstrip('.')}."
+    )

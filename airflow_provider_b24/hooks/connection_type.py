@@ -64,5 +64,9 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "Trusted hosts",
         "Comma-separated hosts that the portal may move to, besides other Bitrix24 cloud addresses.",
     ),
+    "verify": _text(
+        "Certificates",
+        "true, false, or the path of a file or folder of the certificate authorities to trust.",
+    ),
 }
 """The fields of its own, which the connection keeps in its extra."""

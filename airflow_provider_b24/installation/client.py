@@ -21,5 +21,6 @@ def short_timeout_client(connection: PortalConnection, token_store: TokenStore) 
         token_store=token_store,
         tariff=connection.tariff,
         trusted_hosts=connection.trusted_hosts,
+        verify=connection.authorities(),
         patience=Patience(timeout=min(connection.timeout, _TIMEOUT), deadline=_DEADLINE, attempts=2),
     )

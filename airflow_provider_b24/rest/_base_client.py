@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call
-from airflow_provider_b24.rest.credentials import Credentials, OAuthApp, Webhook
+from airflow_provider_b24.rest.credentials import OAUTH_SERVERS, Credentials, OAuthApp, Webhook
 from airflow_provider_b24.rest.lists import converse_list
 from airflow_provider_b24.rest.pacing import OPERATING_LIMIT
 from airflow_provider_b24.rest.redaction import redact_http_logs
@@ -36,7 +36,12 @@ class BaseClient(Generic[_Store]):
     :param trusted_hosts: hosts, with or without port, that the portal may move to, besides others of its family
         ``*.bitrix24.xx``.
     :param deadline: seconds a call may take in all, waiting and repeating included; ``None`` for any time.
-    :param verify: whether to check certificates, or the file of a certificate authority.
+    :param verify: whether to check certificates, or the file or folder of the authorities to trust instead of those
+        that the environment names (``REQUESTS_CA_BUNDLE``, ``SSL_CERT_FILE``, …) or that come with Python's HTTP
+        libraries. It does not concern Bitrix24's own authorization servers: an application's secret goes to no other.
+    :param reconnect: looks the credentials up again, with the token store, when the portal refuses them: somebody may
+        have replaced them. Others for the same portal are called with from then on. In an event loop it may be a
+        coroutine function.
     :param observer: who is told about requests, waits and retries.
     :param patience: all settings of time and repetition at once, instead of ``timeout`` and ``deadline``.
     :param operating_limit: seconds of operating time after which a method is not called before its reset; ``None``
@@ -60,6 +65,7 @@ class BaseClient(Generic[_Store]):
         trusted_hosts: Iterable[str] = (),
         deadline: float | None = None,
         verify: bool | str = True,
+        reconnect: Callable[[], Any] | None = None,
         observer: Observer | None = None,
         patience: Patience | None = None,
         operating_limit: float | None = OPERATING_LIMIT,
@@ -89,6 +95,7 @@ class BaseClient(Generic[_Store]):
         )
         self._store = token_store
         self._verify = verify
+        self._reconnect = reconnect
         self._sleep = sleep
         self._lock = threading.Lock()
 
@@ -116,6 +123,15 @@ class BaseClient(Generic[_Store]):
         call = Call(method, params or {})
         return converse_list(call, self._session, id_field=id_field, limit=limit, deadline=deadline)
 
+    def _reconnected(self, found: tuple[Credentials, _Store | None] | None) -> Credentials | None:
+        """Take what was looked up."""
+        if found is None:
+            return None
+        credentials, store = found
+        if store is not None:
+            self._store = store
+        return credentials
+
     def _store_to_use(self, action: object) -> _Store:
         if self._store is None:
             raise RuntimeError(
@@ -124,15 +140,16 @@ class BaseClient(Generic[_Store]):
         return self._store
 
 
-def authorities(verify: bool | str) -> bool | str:
+def authorities(verify: bool | str, host: str) -> bool | str:
     """Give the certificate authorities to trust, the same for both HTTP libraries.
 
     :param verify: what the client was told.
+    :param host: scheme and host of where the request goes.
     :return: ``False`` for none, a file or directory, or ``True`` for those that the HTTP library brings.
     """
     from os import environ
 
-    if verify is not True:
+    if verify is not True and host not in OAUTH_SERVERS:
         return verify
     names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
     return next((environ[name] for name in names if environ.get(name)), True)

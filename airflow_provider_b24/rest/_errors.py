@@ -63,7 +63,9 @@ SYSTEM_ERRORS: dict[str, KnownError] = {
         AuthError, "The user behind the credentials may not do this, or the method needs an application."
     ),
     "INVALID_CREDENTIALS": KnownError(
-        AuthError, "The user behind the credentials lacks the rights for this method."
+        AuthError,
+        "Mostly the webhook's user id or code is mistyped, or the webhook was deleted: compare the connection with the "
+        "webhook's URL. If they are right, the user behind them lacks the rights for this method.",
     ),
     "ERROR_MANIFEST_IS_NOT_AVAILABLE": KnownError(Bitrix24Error, "The manifest is not available."),
     "INSUFFICIENT_SCOPE": KnownError(

@@ -16,6 +16,7 @@ from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 from airflow_provider_b24.rest.wire import (
     Action,
     Conversation,
+    LoadCredentials,
     LoadTokens,
     NoResponse,
     Page,
@@ -156,6 +157,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
                 return await outcome if inspect.isawaitable(outcome) else outcome
             except Exception as error:
                 return StoreFailed(type(error).__name__)
+        if isinstance(action, LoadCredentials):
+            try:
+                found = self._reconnect() if self._reconnect else None
+                return self._reconnected(await found if inspect.isawaitable(found) else found)
+            except Exception as error:
+                return StoreFailed(type(error).__name__)
         return None
 
     def _transport(self, host: str) -> httpx.AsyncHTTPTransport:
@@ -170,7 +177,7 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             import httpx
 
             self._transports[host] = httpx.AsyncHTTPTransport(
-                verify=_trust(authorities(self._verify)) if host.startswith("https://") else False,
+                verify=_trust(authorities(self._verify, host)) if host.startswith("https://") else False,
                 limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0),
                 proxy=_proxy_for(host),
             )

@@ -17,6 +17,7 @@ from airflow_provider_b24.rest.tokens import TokenStore
 from airflow_provider_b24.rest.wire import (
     Action,
     Conversation,
+    LoadCredentials,
     LoadTokens,
     NoResponse,
     Page,
@@ -207,6 +208,11 @@ class Bitrix24Client(BaseClient[TokenStore]):
                 return store.load() if isinstance(action, LoadTokens) else store.store(action.tokens)
             except Exception as error:
                 return StoreFailed(type(error).__name__)
+        if isinstance(action, LoadCredentials):
+            try:
+                return self._reconnected(self._reconnect() if self._reconnect else None)
+            except Exception as error:
+                return StoreFailed(type(error).__name__)
         if isinstance(action, Sleep):
             self._wait(action.seconds, abandoned)
         if abandoned is not None and abandoned.is_set():
@@ -264,7 +270,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         host = url[: url.find("/", 8)]
         settings = self._http_settings.get(host)
         if settings is None:
-            settings = http.merge_environment_settings(host, {}, False, authorities(self._verify), None)  # noqa: FBT003
+            settings = http.merge_environment_settings(host, {}, False, authorities(self._verify, host), None)  # noqa: FBT003
             self._http_settings[host] = settings
         prepared = PreparedRequest()
         prepared.method = request.verb

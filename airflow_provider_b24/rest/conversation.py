@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from airflow_provider_b24.exceptions import (
+    AuthError,
     Bitrix24Error,
     ExpiredTokenError,
     OperationTimeLimitError,
@@ -24,6 +25,7 @@ from airflow_provider_b24.rest.encoding import json_body, parameters
 from airflow_provider_b24.rest.pacing import Closed, Slot
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
+from airflow_provider_b24.rest.replacing import replaced
 from airflow_provider_b24.rest.session import HEADERS, Session
 from airflow_provider_b24.rest.wire import (
     Conversation,
@@ -39,6 +41,7 @@ logger = logging.getLogger("airflow_provider_b24.rest")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_HOPS = 3
 _MAX_RENEWALS = 3
+_MAX_REPLACEMENTS = 2
 
 
 def converse(
@@ -62,17 +65,31 @@ def converse(
     """
     progress = progress or Progress(call, session, deadline)
     plain_params = parameters(call.method, call.params) if params is None else dict(params)
-    renewals = 0
+    renewals = replacements = 0
     while True:
-        outcome = yield from _attempt(call, plain_params, session, progress)
+        credentials = session.credentials
+        try:
+            outcome = yield from _attempt(call, plain_params, session, progress)
+            if (
+                isinstance(outcome, ExpiredTokenError)
+                and session.app is not None
+                and renewals < _MAX_RENEWALS
+            ):
+                renewals += 1
+                session.observer.on_retry("expired_token")
+                yield from renew(session, progress)
+                continue
+            failure = outcome if type(outcome) is AuthError else None
+        except AuthError as error:
+            outcome, failure = _NotSent(error), error
         if isinstance(outcome, Reply):
             return outcome
-        if isinstance(outcome, ExpiredTokenError) and session.app is not None and renewals < _MAX_RENEWALS:
-            renewals += 1
-            session.observer.on_retry("expired_token")
-            yield from renew(session, progress)
-            continue
-        if isinstance(outcome, _TooLate):
+        if failure is not None and not failure.retryable and replacements < _MAX_REPLACEMENTS:
+            replacements += 1
+            if (yield from replaced(credentials, progress.used, session)):
+                session.observer.on_retry("credentials")
+                continue
+        if isinstance(outcome, _NotSent):
             raise outcome.error
         verdict = progress.judge(outcome)
         if isinstance(verdict, Reply):
@@ -137,15 +154,15 @@ def _wait_for_slot(method: str, session: Session, progress: Progress) -> Convers
             return None
 
 
-class _TooLate(NamedTuple):
-    """Waiting for a limit would take longer than the deadline allows: nothing was sent, nothing is repeated now."""
+class _NotSent(NamedTuple):
+    """Nothing was sent and nothing is repeated now: there are no tokens, or no place before the deadline."""
 
     error: Bitrix24Error
 
 
 def _attempt(
     call: Call, params: dict[str, Any], session: Session, progress: Progress
-) -> Conversation[Reply | Bitrix24Error | _TooLate]:
+) -> Conversation[Reply | Bitrix24Error | _NotSent]:
     """Send the call once, following the portal if it has moved."""
     for _ in range(_MAX_HOPS + 1):
         if session.app is not None:
@@ -158,7 +175,7 @@ def _attempt(
         if refusal is None:
             refusal = yield from _wait_for_slot(call.method, session, progress)
         if refusal is not None:
-            return _TooLate(refusal)
+            return _NotSent(refusal)
         progress.attempt += 1
         progress.used = session.tokens
         request = _request(call, params, session, progress)

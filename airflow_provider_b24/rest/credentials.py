@@ -17,6 +17,8 @@ _USER_ID = re.compile(r"\d+\Z")
 _CODE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 DEFAULT_OAUTH_SERVER = "https://oauth.bitrix.info"
+OAUTH_SERVERS = frozenset({DEFAULT_OAUTH_SERVER, "https://oauth.bitrix24.tech"})
+"""Bitrix24's own authorization servers."""
 
 
 class PortalAddress(NamedTuple):

@@ -15,7 +15,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 from uuid import UUID
 
 MAX_DEPTH = 32
@@ -72,11 +72,20 @@ def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     :raises UnsendableValueError: when one of them cannot be sent, or poses as authorization.
     """
     made = plain(params)
-    if any(name.lower() == "auth" for name in made):
+    if any(name.lower() == "auth" for name in made) or (method.lower() == "batch" and _names_auth(made)):
         raise UnsendableValueError(
             f"{method}: 'auth' is not a parameter; the credentials come from the connection"
         )
     return made
+
+
+def _names_auth(batch: Mapping[str, Any]) -> bool:
+    """Tell whether one of the commands of a batch that somebody has put together himself has a parameter ``auth``."""
+    commands = next((value for name, value in batch.items() if name.lower() == "cmd"), ())
+    texts = commands.values() if isinstance(commands, Mapping) else commands
+    queries = (text.partition("?")[2] for text in texts if isinstance(text, str))
+    names = (unquote_plus(pair.partition("=")[0]) for query in queries for pair in query.split("&"))
+    return any(name.partition("[")[0].strip(" ").lower() == "auth" for name in names)
 
 
 def _plain(value: Any, path: str, depth: int) -> Any:

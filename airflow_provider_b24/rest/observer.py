@@ -32,7 +32,7 @@ class Observer:
         """Take note that a call will be sent again.
 
         :param cause: ``rate_limit``, ``operating_time``, ``transport``, ``server``, ``locked``,
-            ``expired_token`` or ``moved``.
+            ``expired_token``, ``credentials`` (they were replaced) or ``moved``.
         """
 
     def on_wait(self, seconds: float, cause: str) -> None:

@@ -118,6 +118,7 @@ def _pause(seconds: float, session: Session, progress: Progress) -> Conversation
             raise error
         seconds = min(seconds, remaining)
     if seconds > 0:
+        session.announce(seconds, "renewal", progress.call.method)
         yield Sleep(seconds)
 
 

@@ -37,9 +37,21 @@ logger = logging.getLogger("airflow_provider_b24.rest")
 
 HEADERS = {
     "Accept": "application/json",
+    "Accept-Encoding": "gzip",
     "Content-Type": "application/json",
     "User-Agent": f"airflow-provider-b24/{__version__}",
 }
+_WAITS = {
+    "rate_limit": "the portal's request limit leaves no room before",
+    "operating_time": "the method has used up its operating time",
+    "retry": "then it is sent again",
+    "renewal": "another process may be renewing the tokens",
+}
+"""What a wait is for, by its cause, for the log."""
+_SHORT_WAIT = 1.0
+"""Seconds. A shorter wait is not worth a line."""
+_SILENCE = 10.0
+"""Seconds between two lines, unless a wait ends so much later than what was announced."""
 _CLOUD_PORTAL = re.compile(r"[a-z0-9-]+\.bitrix24\.(?:com|[a-z]{2}|com\.[a-z]{2})\Z")
 
 
@@ -104,6 +116,7 @@ class Session:
         self.clock = clock
         self.chance = chance
         self.sizes = BatchSizes(batch_size)
+        self._last_line = self._announced_until = float("-inf")
         self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
@@ -111,19 +124,28 @@ class Session:
         self.portal_url = credentials.portal_url
         self.portal = portal_host(self.portal_url)
         self.pacer: Pacer = pacer_for(self.portal, tariff, operating_limit=operating_limit, clock=clock)
-        if isinstance(credentials, Webhook):
-            secret = f"{credentials.user_id}/{credentials.code}"
-            self.owner = hashlib.sha256(secret.encode()).hexdigest()[:16]
-            self._path = f"/rest/{secret}/"
-        else:
-            self.owner = credentials.client_id
-            self._path = "/rest/"
+        self.owner, self._path = _owner_and_path(credentials)
+        self.look_again_at = float("-inf")
+        """When credentials that are refused are looked up again, at the earliest."""
+        self._former: list[str] = []
         self.renewal_lock = _renewal_lock(store_key or f"{self.portal} {self.owner}")
 
     @property
     def app(self) -> OAuthApp | None:
         """The OAuth application, ``None`` for a webhook."""
         return self.credentials if isinstance(self.credentials, OAuthApp) else None
+
+    def adopt(self, credentials: Credentials, tokens: Tokens | None) -> bool:
+        """Call with other credentials from now on, if they are for the same portal.
+
+        :param tokens: the application's stored pair.
+        """
+        if portal_host(credentials.portal_url) not in (self.portal, portal_host(self.credentials.portal_url)):
+            return False
+        self._former += self._secrets()
+        self.credentials, self.tokens, self.unsaved, self.dead_refresh_token = credentials, tokens, None, None
+        self.owner, self._path = _owner_and_path(credentials)
+        return True
 
     def facts(self, method: str) -> MethodFacts:
         """Tell what is known about a method."""
@@ -146,7 +168,21 @@ class Session:
         :param cause: in the observer's words.
         """
         self.observer.on_wait(seconds, cause)
+        self.announce(seconds, cause, method)
         yield Sleep(seconds)
+
+    def announce(self, seconds: float, cause: str, method: str) -> None:
+        """Write a line about a wait at INFO, unless it is short or lines about others cover it.
+
+        :param cause: in the observer's words, or ``renewal``.
+        """
+        now = self.clock()
+        ends = now + seconds
+        is_covered = now < self._last_line + _SILENCE and ends < self._announced_until + _SILENCE
+        if seconds < _SHORT_WAIT or is_covered:
+            return
+        self._last_line, self._announced_until = now, ends
+        logger.info("%s at %s waits for %.1f s: %s.", method, self.portal, seconds, _WAITS[cause])
 
     def url(self, method: str) -> str:
         """Where a method is called; with a webhook this is a secret."""
@@ -220,18 +256,26 @@ class Session:
 
     def scrub(self, text: str, *secrets: str) -> str:
         """Take this client's secrets, and those named, out of a text that came from outside."""
-        known = [*secrets]
-        if isinstance(self.credentials, Webhook):
-            known.append(self.credentials.code)
-        else:
-            known.append(self.credentials.client_secret)
-        for tokens in (self.tokens, self.unsaved):
-            if tokens is not None:
-                known += [tokens.access_token, tokens.refresh_token]
-        for secret in known:
+        for secret in (*secrets, *self._secrets(), *self._former):
             if secret:
                 text = text.replace(secret, "***")
         return text[:500]
+
+    def _secrets(self) -> list[str]:
+        own = self.credentials
+        secrets = [own.code if isinstance(own, Webhook) else own.client_secret]
+        for tokens in (self.tokens, self.unsaved):
+            if tokens is not None:
+                secrets += [tokens.access_token, tokens.refresh_token]
+        return secrets
+
+
+def _owner_and_path(credentials: Credentials) -> tuple[str, str]:
+    """Tell whose limits count, and where methods are called."""
+    if isinstance(credentials, Webhook):
+        secret = f"{credentials.user_id}/{credentials.code}"
+        return hashlib.sha256(secret.encode()).hexdigest()[:16], f"/rest/{secret}/"
+    return credentials.client_id, "/rest/"
 
 
 _renewal_locks: dict[str, threading.Lock] = {}

@@ -90,12 +90,20 @@ class StoreTokens:
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed:
-    """The token store raised an exception.
+    """The token store, or the place where credentials are looked up, raised an exception.
 
     :param reason: its kind, for the reader; its text may hold secrets.
     """
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCredentials:
+    """Look up whom to call as.
+
+    Be sent :class:`Credentials`, ``None`` where there is no place to look, or a :class:`StoreFailed`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +121,5 @@ class Page:
 
 
 _Result = TypeVar("_Result")
-Action: TypeAlias = Send | Sleep | LoadTokens | StoreTokens | Together | Page
+Action: TypeAlias = Send | Sleep | LoadTokens | StoreTokens | LoadCredentials | Together | Page
 Conversation: TypeAlias = Generator[Action, Any, _Result]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -16,7 +17,7 @@ from airflow_provider_b24.triggers._settling import settled
 from airflow_provider_b24.triggers._shared_portal import shared_portal
 
 NO_CONNECTION = "no_connection"
-"""Code of the error when the triggerer cannot use the connection."""
+"""Code of the error when the triggerer cannot read the connection: nothing was sent."""
 _SECONDS_TO_SEND = 60.0
 
 
@@ -92,9 +93,9 @@ class BizprocEventSendTrigger(BaseTrigger):
             except Bitrix24Error as error:
                 event = error_event(error)
             except Exception as error:
-                # Airflow cannot give the connection or its tokens now, for example. Its words may hold secrets.
-                why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
-                event = error_event(TransportError(NO_CONNECTION, why))
+                # Its words may hold secrets.
+                why = f"Sending failed ({type(error).__name__}); the portal may have the answer all the same."
+                event = error_event(TransportError("sending_failed", why, ambiguous=True))
         # The process has its answer already; only the task waits.
         await settled(deferred)
         yield event_of(event | {"repeated": repeated, "began": began})
@@ -103,7 +104,15 @@ class BizprocEventSendTrigger(BaseTrigger):
         from airflow_provider_b24.rest.call import answer_params
 
         left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
-        async with shared_portal(self.bitrix24_conn_id) as portal:
+        async with AsyncExitStack() as stack:
+            try:
+                portal = await stack.enter_async_context(shared_portal(self.bitrix24_conn_id))
+            except Bitrix24Error:
+                raise
+            except Exception as error:
+                # Airflow cannot give the connection now, for example. Its words may hold secrets.
+                why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
+                raise TransportError(NO_CONNECTION, why) from None
             await portal.call(
                 "bizproc.event.send",
                 answer_params(self.event_token, self.return_values, self.log_message),

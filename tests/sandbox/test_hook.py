@@ -422,6 +422,8 @@ class TestMetrics:
             portal.faults.add(fault, "profile")
             client.call("profile")
         renewing(portal, observed).call("profile")
+        wrong, right = Webhook(portal.url, "1", "wr0ngc0de"), Webhook.from_url(portal.webhook.url)
+        observed(wrong, reconnect=lambda: (right, None)).call("profile")
         with SandboxPortal(limits=False) as target:
             portal.move_to(target)
             observed(trusted_hosts=(portal_host(target.url),)).call("profile")

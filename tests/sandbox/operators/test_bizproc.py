@@ -251,6 +251,32 @@ def test_what_the_triggerer_has_no_connection_for_is_sent_by_the_task(
     assert [(answer.count, answer.refused, answer.ignored) for answer in portal.answers] == [(1, 0, 0)]
 
 
+def test_what_fails_while_it_is_sent_is_not_called_a_connection_that_cannot_be_read(
+    portal, waiting_process, run_task, monkeypatch
+):
+    from airflow_provider_b24.rest import Coalescer
+
+    usual = Coalescer.call
+
+    async def fail_afterwards(self, *args, **kwargs):
+        await usual(self, *args, **kwargs)
+        raise RuntimeError("with a s3cr3t")
+
+    monkeypatch.setattr(Coalescer, "call", fail_afterwards)
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    with pytest.raises(TransportError, match="the portal may have the answer.*") as caught:
+        run_task(answer)
+
+    assert "RuntimeError" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    assert [(answer.count, answer.ignored) for answer in portal.answers] == [(1, 0)]
+    monkeypatch.setattr(Coalescer, "call", usual)
+    assert run_task(answer, try_number=2) is True
+    assert [(answer.count, answer.ignored + answer.refused) for answer in portal.answers] == [(1, 1)]
+
+
 def test_a_triggerer_that_died_after_sending_does_not_fail_the_task(portal, waiting_process, run_task, xcoms):
     from airflow_provider_b24.triggers import bizproc
 

@@ -1,11 +1,14 @@
 """Certificates are checked, and a portal nobody vouches for gets nothing."""
 
 import asyncio
+import json
 
 import pytest
 
 from airflow_provider_b24.exceptions import TransportError
+from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Webhook
+from airflow_provider_b24.rest._base_client import authorities
 from airflow_provider_b24.sandbox import SandboxPortal
 
 
@@ -45,3 +48,42 @@ def test_a_certificate_nobody_vouches_for_is_an_error_at_once(call, https_portal
     assert not caught.value.retryable
     assert not caught.value.ambiguous
     assert len(https_portal.requests) == before
+
+
+AUTHORITIES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+
+
+@pytest.mark.parametrize("named", AUTHORITIES)
+@pytest.mark.parametrize("call", [blocking, in_a_loop])
+def test_both_clients_trust_whom_the_environment_names(call, https_portal, monkeypatch, named):
+    for name in AUTHORITIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(named, str(https_portal.ca_file))
+
+    assert call(Webhook.from_url(https_portal.webhook.url)) == "1"
+
+
+@pytest.mark.parametrize("verify", ["path", "false", False])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_the_connection_says_whom_to_trust(https_portal, monkeypatch, verify, way):
+    extra = {"verify": str(https_portal.ca_file) if verify == "path" else verify}
+    connection = {"conn_type": "bitrix24", "host": https_portal.webhook.url, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", json.dumps(connection))
+
+    async def in_a_loop():
+        async with Bitrix24Hook("crm") as hook:
+            return await hook.async_call("profile")
+
+    with Bitrix24Hook("crm") as hook:
+        assert (hook.call("profile") if way == "sync" else asyncio.run(in_a_loop()))["ID"] == "1"
+
+
+@pytest.mark.parametrize("verify", [False, "/etc/portal.pem"])
+def test_bitrix24s_own_authorization_servers_are_checked_whatever_is_said_of_the_portal(verify, monkeypatch):
+    for name in (*AUTHORITIES, "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert authorities(verify, "https://portal.example.com") == verify
+    assert authorities(verify, "https://oauth.bitrix.info") is True
+    assert authorities(verify, "https://oauth.bitrix24.tech") is True
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/all.pem")
+    assert authorities(verify, "https://oauth.bitrix.info") == "/etc/all.pem"

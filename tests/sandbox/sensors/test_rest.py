@@ -241,6 +241,32 @@ def test_credentials_that_were_replaced_are_noticed_by_those_who_wait(portal, tr
     assert event["status"] == "result"
 
 
+@pytest.mark.parametrize("kind", ["webhook", "application"])
+def test_the_connection_is_read_again_when_its_credentials_are_refused(
+    portal, wait, soon, request, monkeypatch, kind
+):
+    request.getfixturevalue(f"{kind}_connection")
+
+    def replace():
+        if kind == "webhook":
+            connection = {"conn_type": "bitrix24", "host": portal.create_webhook().url}
+            portal.callers.webhooks.pop((1, portal.webhook.code))
+        else:
+            new = portal.create_application()
+            extra = {name: getattr(new, name) for name in ("client_id", "client_secret", "access_token")}
+            extra |= {"refresh_token": new.refresh_token, "oauth_server": portal.url}
+            connection = {"conn_type": "bitrix24", "host": portal.url, "extra": extra}
+            portal.callers.applications.pop(portal.application.client_id)
+        monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", json.dumps(connection))
+        portal.add_records("lead", [{"TITLE": "late"}])
+
+    soon(replace)
+    [lead] = wait(
+        Bitrix24MethodSensor, method="crm.lead.list", parameters={"select": ["ID", "TITLE"]}, timeout=25.0
+    )
+    assert lead["TITLE"] == "late"
+
+
 @pytest.mark.parametrize("timeout", [5, 3600])
 def test_a_deferred_sensor_ends_when_no_triggerer_lives(timeout):
     sensor = Bitrix24MethodSensor(task_id="wait", method="crm.lead.list", timeout=timeout, deferrable=True)

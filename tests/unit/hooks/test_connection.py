@@ -99,6 +99,34 @@ def test_empty_form_fields_mean_nothing_was_given():
     assert (connection.member_id, connection.trusted_hosts) == (None, ())
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (None, True),
+        ("", True),
+        (True, True),
+        ("True", True),
+        (False, False),
+        ("false", False),
+        (" /ca ", "/ca"),
+    ],
+)
+def test_certificates_are_checked_as_the_connection_says(given, meant):
+    connection = read(host="x.bitrix24.com", login="1", password=SECRET, extra={"verify": given})
+    assert connection.verify == meant
+
+
+def test_authorities_that_are_not_on_this_machine_are_named_when_they_are_needed(tmp_path):
+    there, missing = tmp_path / "ca.pem", tmp_path / "missing.pem"
+    there.touch()
+    webhook = {"host": "x.bitrix24.com", "login": "1", "password": SECRET}
+    for path in (there, tmp_path):
+        assert read(**webhook, extra={"verify": str(path)}).authorities() == str(path)
+    connection = read(**webhook, extra={"verify": str(missing)})
+    with pytest.raises(ConnectionConfigError, match=f"'crm' cannot be used: verify names {missing}"):
+        connection.authorities()
+
+
 WEBHOOK = {"host": "x.bitrix24.com", "login": "1", "password": SECRET}
 
 
@@ -121,6 +149,8 @@ WEBHOOK = {"host": "x.bitrix24.com", "login": "1", "password": SECRET}
         (WEBHOOK | {"extra": {"timeout": "soon"}}, "timeout must be a positive number"),
         (WEBHOOK | {"extra": {"timeout": "nan"}}, "timeout must be a positive number"),
         (WEBHOOK | {"extra": {"member_id": 5}}, "member_id must be text"),
+        (WEBHOOK | {"extra": {"verify": "flase"}}, "verify must be true, false, or the whole path"),
+        (WEBHOOK | {"extra": {"verify": 1}}, "verify must be text"),
         (WEBHOOK | {"extra": {"trusted_hosts": [1]}}, "trusted_hosts must be a list"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, Webhook
 from airflow_provider_b24.rest.session import Patience, Session
 from airflow_provider_b24.rest.wire import (
+    LoadCredentials,
     LoadTokens,
     NoResponse,
     Page,
@@ -47,6 +48,7 @@ class HandDriver:
     sleeps: list[float] = field(default_factory=list)
     records: list[Any] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    credentials: Any = None
     on_sleep: Callable[[float], None] | None = None
 
     def hold(self, conversation):
@@ -77,6 +79,8 @@ class HandDriver:
             return None
         if isinstance(action, LoadTokens):
             return self.stored
+        if isinstance(action, LoadCredentials):
+            return self.credentials
         assert isinstance(action, StoreTokens)
         if self.store_failures:
             self.store_failures -= 1

@@ -522,6 +522,26 @@ def test_a_parameter_cannot_pose_as_authorization(open_session):
         next(converse(Call("profile", {"Auth": "x"}), open_session()))
 
 
+@pytest.mark.parametrize(
+    "command", ["profile?auth=x", "profile?a=b&Auth[0]=x", "profile?%61uth=x", "profile?+auth=x"]
+)
+@pytest.mark.parametrize("names", ["cmd", "CMD"])
+@pytest.mark.parametrize("form", [list, dict])
+def test_a_parameter_of_a_call_in_a_batch_made_by_hand_cannot_either(open_session, command, names, form):
+    commands = ["profile", command] if form is list else {"a": "profile", "b": command}
+    with pytest.raises(ValueError, match="'auth' is not a parameter"):
+        next(converse(Call("batch", {names: commands}), open_session()))
+
+
+def test_a_batch_made_by_hand_may_speak_of_auth(open_session, drive, ok):
+    call = Call(
+        "batch", {"halt": 0, "cmd": {"a": "crm.lead.add?fields[auth]=x&title=auth", "auth": "profile"}}
+    )
+    driver = drive([ok({"result": {}})])
+    driver.hold(converse(call, open_session()))
+    assert len(driver.requests) == 1
+
+
 def test_no_secret_shows_in_an_error_even_if_the_portal_repeats_it(open_session, drive, refusal):
     text = "token ev3nt of /rest/1/s3cr3tcode/ is bad"
     driver = drive([refusal(403, "ACCESS_DENIED", text)])

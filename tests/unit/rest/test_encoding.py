@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_b24.rest.encoding import (
@@ -151,6 +151,9 @@ VALUES = st.recursive(
 )
 
 
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # On a busy machine everything is slow.
 @given(st.dictionaries(TOP_NAMES, VALUES, max_size=5))
 def test_a_command_read_as_a_form_gives_what_the_json_body_gives(params):
     params = plain(params)

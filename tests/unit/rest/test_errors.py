@@ -56,6 +56,13 @@ def test_each_system_error_is_its_own_kind(status, code, kind, retryable):
     assert "crm.deal.get at example.bitrix24.com" in str(error)
 
 
+def test_wrong_credentials_of_a_webhook_are_told_beside_missing_rights():
+    error = system_error("INVALID_CREDENTIALS", "", 401, "profile", "p")
+
+    assert "code is mistyped" in error.description
+    assert "lacks the rights" in error.description
+
+
 def test_each_known_code_advises_the_reader():
     assert all(known.advice.endswith(".") for known in SYSTEM_ERRORS.values())
 
