@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -117,6 +118,12 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-limits", action="store_true", help="never answer that there were too many requests"
     )
+    parser.add_argument(
+        "--airflow",
+        metavar="URL",
+        default="http://127.0.0.1:8080",
+        help="where your Airflow is or will be, for what is printed (%(default)s)",
+    )
 
 
 def _port(text: str) -> int:
@@ -144,7 +151,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
             https=chosen.https,
             limits=not chosen.no_limits,
             answers=chosen.answers,
-            announce=_announce,
+            announce=partial(_announce, airflow=chosen.airflow.rstrip("/")),
             stop=over,
         )
     except OSError as error:
@@ -162,15 +169,22 @@ def _demo(chosen: argparse.Namespace) -> int:
     return demo.run(keep=chosen.keep)
 
 
-def _announce(portal: SandboxPortal) -> None:
+def _announce(portal: SandboxPortal, airflow: str) -> None:
+    from urllib.parse import urlsplit
+
     from airflow_provider_b24.testing.sandbox_connection import as_environment, oauth_connection
 
-    ((name, value),) = as_environment(oauth_connection(portal)).items()
+    variables = as_environment(oauth_connection(portal)) | {"AIRFLOW__API__BASE_URL": airflow}
+    address = urlsplit(airflow)
+    if address.scheme == "http" and address.port not in (None, 8080):
+        variables["AIRFLOW__API__PORT"] = str(address.port)
+    exports = "".join(f"  export {name}='{value}'\n" for name, value in variables.items())
     steps = '{"steps": [{"type": "call_robot", "code": "score_lead", "properties": {"budget": 60000}}]}'
     sys.stdout.write(
         f"A Bitrix24 portal is at {portal.url}/ - a page with what happens in it. Ctrl-C ends it.\n\n"
         f"Incoming webhook:\n  {portal.webhook.url}\n\n"
-        f"Airflow connection, as its application:\n  export {name}='{value}'\n\n"
+        f"For the terminals of `airflow standalone` and `airflow-b24 robots apply`: a connection as the portal's\n"
+        f"application, and where the portal finds the Airflow (another address: --airflow):\n{exports}\n"
         f"Start a process that calls a robot:\n"
         f"  curl -H 'Content-Type: application/json' -d '{steps}' {portal.url}/sandbox/processes\n"
     )

@@ -24,32 +24,41 @@ def _text(label: str, description: str) -> dict[str, Any]:
 
 
 FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["schema", "port"],
+    # The port is not hidden: Airflow's Test button would send 0 for it, and be refused.
+    "hidden-fields": ["schema"],
     "relabeling": {"host": "Portal", "login": "Webhook user id", "password": "Webhook code"},
     "placeholders": {
         "host": "example.bitrix24.com, or the whole webhook URL",
         "login": "incoming webhook only, e.g. 1",
         "password": "incoming webhook only",
+        "port": "empty, unless the portal's address has one",
     },
 }
 """What becomes of the fields that every connection has."""
 
 CONN_FIELDS: dict[str, dict[str, Any]] = {
-    "application_token": _secret(
-        "Application token", "Proves to the receiver that a robot call comes from this portal."
+    "client_id": _text(
+        "Client id", "For an OAuth application, which robots need. Empty with an incoming webhook."
     ),
-    "member_id": _text("Member id", "The portal's own id; robot calls of other portals are refused."),
-    "client_id": _text("Client id", "OAuth application only: its presence makes this an OAuth connection."),
     "client_secret": _secret(
-        "Client secret", "OAuth application only; sent to the authorization server alone."
+        "Client secret", "For an OAuth application; sent to the authorization server alone."
+    ),
+    "application_token": _secret(
+        "Application token",
+        "Proves that a robot call comes from this portal. Comes by itself when the application is installed.",
+    ),
+    "member_id": _text(
+        "Member id",
+        "The portal's own id; robot calls of other portals are refused. Comes by itself, as above.",
     ),
     "access_token": _secret(
-        "Access token", "OAuth application only: the first one; rotated ones win over it."
+        "Access token",
+        "For an OAuth application: the first one. Comes by itself, as above; newer ones win over it.",
     ),
     "refresh_token": _secret(
-        "Refresh token", "OAuth application only: the first one; rotated ones win over it."
+        "Refresh token",
+        "For an OAuth application: the first one. Comes by itself, as above; newer ones win over it.",
     ),
-    "oauth_server": _text("Authorization server", "OAuth application only; empty means Bitrix24's own."),
     "tariff": {
         "label": "Tariff",
         "description": "Which request limits the portal has.",
@@ -60,6 +69,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Seconds to wait for an answer of the portal.",
         "schema": {"type": ["number", "null"], "default": 30},
     },
+    "oauth_server": _text("Authorization server", "For an OAuth application; empty means Bitrix24's own."),
     "trusted_hosts": _text(
         "Trusted hosts",
         "Comma-separated hosts that the portal may move to, besides other Bitrix24 cloud addresses.",
@@ -69,4 +79,4 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "true, false, or the path of a file or folder of the certificate authorities to trust.",
     ),
 }
-"""The fields of its own, which the connection keeps in its extra."""
+"""The fields of its own, which the connection keeps in its extra; first what a new connection needs."""

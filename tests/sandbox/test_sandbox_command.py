@@ -69,7 +69,7 @@ def test_an_answer_to_a_process_that_is_over_meets_what_the_command_line_says(
 ) -> None:
     said: list[object] = []
 
-    def look_and_leave(portal: SandboxPortal) -> None:
+    def look_and_leave(portal: SandboxPortal, airflow: str) -> None:
         robot = {"CODE": "score", "NAME": "Score", "HANDLER": "http://127.0.0.1:9/", "USE_SUBSCRIPTION": "Y"}
         portal.robot_registry.add("robot", portal.application.client_id, robot)
         token = portal.start_process([CallRobot("score")]).waiting_for

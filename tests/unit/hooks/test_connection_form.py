@@ -59,7 +59,7 @@ def test_secrets_are_not_shown(form: Mapping[str, Any]) -> None:
 def test_the_usual_fields_are_renamed_or_hidden(form: Mapping[str, Any]) -> None:
     fields = {name: field for name, field in form["standard_fields"].items() if field}
 
-    assert {name for name, field in fields.items() if field["hidden"]} == {"url_schema", "port"}
+    assert {name for name, field in fields.items() if field["hidden"]} == {"url_schema"}
     assert {name: field["title"] for name, field in fields.items() if field["title"]} == FIELD_BEHAVIOUR[
         "relabeling"
     ]
