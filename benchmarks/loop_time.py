@@ -1,4 +1,4 @@
-"""How long a process waits for a robot that computes its answer in one task (`example_dags/score_lead.py`).
+"""How long a process waits for a robot that computes its answer in one task, as the example `score_lead` does.
 
     python benchmarks/loop_time.py [--small] [--processes 20] [--together 10]
 
@@ -16,7 +16,7 @@ from _table import LATENCY, Table, latency
 
 from airflow_provider_b24.sandbox import CallRobot
 
-STEPS = (CallRobot("score_lead", {"budget": 60000, "source": "fair"}),)
+STEPS = (CallRobot("example_score_lead", {"budget": 60000, "source": "fair"}),)
 
 
 def main() -> None:

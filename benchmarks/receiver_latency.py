@@ -18,7 +18,7 @@ from _table import LATENCY, Table, latency
 
 from airflow_provider_b24.sandbox import CallRobot
 
-STEPS = (CallRobot("score_lead", {"budget": 1000}),)
+STEPS = (CallRobot("example_score_lead", {"budget": 1000}),)
 
 
 def post_again(call: Any, number: int, series: str) -> float:
@@ -50,7 +50,7 @@ def main() -> None:
             busy.append(post_again(call, number, "busy"))
             time.sleep(options.pause)
         table.row(f"Airflow at work, every {options.pause:g} s", *latency(busy))
-        airflow.request("PATCH", "dags/score_lead", {"is_paused": True})
+        airflow.request("PATCH", "dags/example_bitrix24_score_lead", {"is_paused": True})
         while airflow.processes()["worker"]:
             time.sleep(0.5)
         quiet = [post_again(call, number, "quiet") for number in range(options.calls)]

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.sandbox import Process, SandboxPortal
 
-DAG_ID = "external_worker"
-ROBOT = "appraise"
+DAG_ID = "example_bitrix24_external_worker"
+ROBOT = "example_appraise"
 ITEM = "grand piano"
 CONN_ID = "bitrix24_default"
 PATIENCE_SECONDS = 600.0

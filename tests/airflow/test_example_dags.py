@@ -17,7 +17,13 @@ SECONDS = 90
 def test_every_example_is_known_to_airflow_and_nothing_else_is_needed(live_airflow: LocalAirflow) -> None:
     names = {file.stem for file in example_dags().glob("*.py")}
 
-    assert names == {"answer_without_robot_dag", "approval", "external_worker", "make_offer", "score_lead"}
+    assert names == {
+        "example_bitrix24_answer_without_robot_dag",
+        "example_bitrix24_approval",
+        "example_bitrix24_external_worker",
+        "example_bitrix24_make_offer",
+        "example_bitrix24_score_lead",
+    }
     assert names <= set(live_airflow.dags())
     assert live_airflow.import_errors() == {}
 
@@ -39,7 +45,7 @@ def test_score_lead_answers_with_what_it_computed(
 ) -> None:
     process = live_portal.start_process(
         [
-            CallRobot("score_lead", {"budget": budget, "source": source}, name="Scoring"),
+            CallRobot("example_score_lead", {"budget": budget, "source": source}, name="Scoring"),
             SetField("SCORE", Answer("Scoring", "score")),
             SetField("VERDICT", Answer("Scoring", "verdict")),
         ]
@@ -49,7 +55,7 @@ def test_score_lead_answers_with_what_it_computed(
     process.wait(SECONDS)
 
     assert (int(process.values["SCORE"]), process.values["VERDICT"]) == (score, verdict)
-    live_airflow.wait_for_run("score_lead", run_id, timeout=SECONDS)
+    live_airflow.wait_for_run("example_bitrix24_score_lead", run_id, timeout=SECONDS)
 
 
 def test_score_lead_can_be_started_by_hand_and_answers_nobody(
@@ -57,10 +63,13 @@ def test_score_lead_can_be_started_by_hand_and_answers_nobody(
 ) -> None:
     before = len(live_portal.answers)
 
-    run_id = live_airflow.trigger("score_lead", {"budget": 5000})
-    live_airflow.wait_for_run("score_lead", run_id, timeout=SECONDS)
+    run_id = live_airflow.trigger("example_bitrix24_score_lead", {"budget": 5000})
+    live_airflow.wait_for_run("example_bitrix24_score_lead", run_id, timeout=SECONDS)
 
-    assert live_airflow.xcom("score_lead", run_id, "score") == {"score": 5, "verdict": "cold"}
+    assert live_airflow.xcom("example_bitrix24_score_lead", run_id, "score") == {
+        "score": 5,
+        "verdict": "cold",
+    }
     assert len(live_portal.answers) == before
 
 
@@ -84,12 +93,14 @@ def test_an_ordinary_dag_answers_with_token_and_values_from_another_task(
     process = live_portal.start_process([CallRobot("check_credit", name="Credit")])
     order = {"token": process.waiting_for, "amount": 1250}
 
-    run_id = live_airflow.trigger("answer_without_robot_dag", {"order": order})
+    run_id = live_airflow.trigger("example_bitrix24_answer_without_robot_dag", {"order": order})
     process.wait(SECONDS)
 
     assert process.answers["Credit"] == {"approved": "Y", "limit": "2000"}
-    assert "Checked by answer_without_robot_dag against a limit of 2000" in [e.message for e in process.log]
-    live_airflow.wait_for_run("answer_without_robot_dag", run_id, timeout=SECONDS)
+    assert "Checked by example_bitrix24_answer_without_robot_dag against a limit of 2000" in [
+        e.message for e in process.log
+    ]
+    live_airflow.wait_for_run("example_bitrix24_answer_without_robot_dag", run_id, timeout=SECONDS)
 
 
 def test_make_offer_gives_a_file_back_to_the_workflow(
@@ -98,7 +109,7 @@ def test_make_offer_gives_a_file_back_to_the_workflow(
     process = live_portal.start_process(
         [
             CallActivity(
-                "make_offer",
+                "example_make_offer",
                 {"customer": "Ada & Co.", "positions": ["2 pianos", "1 stool"], "valid_until": "2026-12-31"},
                 name="Offer",
             )
@@ -123,7 +134,9 @@ def test_approval_waits_for_a_person_and_answers_with_the_decision(
 ) -> None:
     question = AskPerson(1, "A discount of 20 %?")
     template = live_portal.add_template("Approval", [question])
-    process = live_portal.start_process([CallRobot("approval", {"template": template}, name="Approval")])
+    process = live_portal.start_process(
+        [CallRobot("example_approval", {"template": template}, name="Approval")]
+    )
     live_portal.wait_until(lambda: any(task.step == question for task in live_portal.tasks), SECONDS)
     [task] = [task for task in live_portal.tasks if task.step == question]
 

@@ -20,7 +20,7 @@ def appraised(live_airflow: LocalAirflow, live_portal: SandboxPortal, appraiser:
     """A process whose robot handed its work to an external worker, from the call to the end."""
     process = live_portal.start_process(
         [
-            CallRobot("appraise", {"item": "grand piano"}, timeout_duration=600, name="Appraisal"),
+            CallRobot("example_appraise", {"item": "grand piano"}, timeout_duration=600, name="Appraisal"),
             SetField("PRICE", Answer("Appraisal", "price")),
             SetField("REMARK", Answer("Appraisal", "remark")),
         ]
@@ -28,11 +28,13 @@ def appraised(live_airflow: LocalAirflow, live_portal: SandboxPortal, appraiser:
     token = process.waiting_for
     run_id = json.loads(call_of(process).answer)["run_id"]
     order = appraiser.next_order(timeout=SECONDS)
-    live_airflow.wait_for_task("external_worker", run_id, "appraisal", ["deferred"], timeout=SECONDS)
+    live_airflow.wait_for_task(
+        "example_bitrix24_external_worker", run_id, "appraisal", ["deferred"], timeout=SECONDS
+    )
     assert not process.finished
     first, second = appraiser.deliver(order), appraiser.deliver(order)
     process.wait(SECONDS)
-    live_airflow.wait_for_run("external_worker", run_id, timeout=SECONDS)
+    live_airflow.wait_for_run("example_bitrix24_external_worker", run_id, timeout=SECONDS)
     return {
         "process": process,
         "run_id": run_id,
@@ -68,7 +70,7 @@ def test_the_same_call_again_starts_no_second_run(
 
     assert again.status == 200
     assert json.loads(again.answer)["run_id"] == appraised["run_id"]
-    runs = [run["dag_run_id"] for run in live_airflow.dag_runs("external_worker")]
+    runs = [run["dag_run_id"] for run in live_airflow.dag_runs("example_bitrix24_external_worker")]
     assert runs.count(appraised["run_id"]) == 1
 
 

@@ -31,7 +31,8 @@ def test_the_default_connection_is_the_portal(sandbox_portal, bitrix24_connectio
 
 
 def test_the_robot_answers(run_robot, sandbox_portal):
-    assert run_robot(DAGS["score_lead"], budget=60000, source="fair") == {"score": "80", "verdict": "hot"}
+    dag = DAGS["example_bitrix24_score_lead"]
+    assert run_robot(dag, budget=60000, source="fair") == {"score": "80", "verdict": "hot"}
     assert len(sandbox_portal.answers) == 1
 
 
@@ -40,8 +41,8 @@ def test_the_failing_robot_answers_too(run_robot):
 
 
 def test_an_ordinary_dag_is_refused(run_robot):
-    with pytest.raises(TypeError, match="answer_without_robot_dag.* is no robot"):
-        run_robot(DAGS["answer_without_robot_dag"])
+    with pytest.raises(TypeError, match="example_bitrix24_answer_without_robot_dag.* is no robot"):
+        run_robot(DAGS["example_bitrix24_answer_without_robot_dag"])
 """
 
 

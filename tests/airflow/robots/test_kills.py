@@ -268,7 +268,9 @@ def test_what_was_accepted_before_the_kill_is_sent_again_and_ignored(
     one, record = getattr(killed, name), listed[getattr(killed, name).run_id]
 
     assert one.got == {"verdict": verdict}
-    assert one.unneeded >= 1  # its sender may have given up before, and its second try can die with the scheduler
+    assert (
+        one.unneeded >= 1
+    )  # its sender may have given up before, and its second try can die with the scheduler
     assert (record["state"], record["answered_by"]) == (state, answered_by)
 
 

@@ -104,6 +104,13 @@ def test_properties_can_be_taken_away_altogether(portal, hook, folder, plan):
     assert actions(plan()) == {"one": "unchanged"}
 
 
+def test_examples_that_airflow_loads_beside_the_dag_folder_are_not_registered(folder, plan, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "True")
+    folder.declare("one")
+    assert [robot.dag_id for robot in read_dags_folder(folder.path).robots] == ["dag_one"]
+    assert actions(plan()) == {"one": "add"}
+
+
 def test_a_robot_that_no_dag_declares_is_deleted(portal, hook, folder, plan):
     folder.declare("one")
     folder.declare("two")

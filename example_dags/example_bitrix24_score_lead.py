@@ -10,7 +10,7 @@ from airflow_provider_b24.robots import Property, RobotCall, robot_dag
 
 
 @robot_dag(
-    code="score_lead",
+    code="example_score_lead",
     name={"en": "Score the lead", "de": "Lead bewerten"},
     properties={
         "budget": Property.double("Budget", required=True),
@@ -19,7 +19,7 @@ from airflow_provider_b24.robots import Property, RobotCall, robot_dag
     return_properties={"score": Property.int("Score"), "verdict": Property.string("Verdict")},
     on_failure={"verdict": "not scored"},
 )
-def score_lead():
+def example_bitrix24_score_lead():
     @task
     def score():
         lead = RobotCall.from_context().properties
@@ -29,4 +29,4 @@ def score_lead():
     return score()
 
 
-score_lead()
+example_bitrix24_score_lead()

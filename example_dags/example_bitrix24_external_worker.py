@@ -11,13 +11,13 @@ from airflow_provider_b24.sensors.external_result import ExternalResultSensor, r
 
 
 @robot_dag(
-    code="appraise",
+    code="example_appraise",
     name={"en": "Have it appraised", "de": "Begutachten lassen"},
     properties={"item": Property.string("What to appraise", required=True)},
     return_properties={"price": Property.double("Price"), "remark": Property.text("Remark")},
     on_failure={"remark": "nobody could appraise it"},
 )
-def external_worker():
+def example_bitrix24_external_worker():
     @task
     def hand_out():
         import requests
@@ -44,4 +44,4 @@ def external_worker():
     return appraisal.output
 
 
-external_worker()
+example_bitrix24_external_worker()

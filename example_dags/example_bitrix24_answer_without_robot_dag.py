@@ -10,7 +10,7 @@ from airflow_provider_b24.operators.bizproc import BizprocActivityLogOperator, B
 
 
 @dag(schedule=None, tags=["bitrix24"])
-def answer_without_robot_dag():
+def example_bitrix24_answer_without_robot_dag():
     @task(multiple_outputs=True)
     def decide():
         order = get_current_context()["dag_run"].conf["order"]
@@ -34,4 +34,4 @@ def answer_without_robot_dag():
     note >> answer
 
 
-answer_without_robot_dag()
+example_bitrix24_answer_without_robot_dag()

@@ -14,13 +14,13 @@ APPROVED = "1"
 
 
 @robot_dag(
-    code="approval",
+    code="example_approval",
     name={"en": "Have it approved", "de": "Genehmigen lassen"},
     properties={"template": Property.int("Number of the approval's workflow template", required=True)},
     return_properties={"approved": Property.bool("Approved"), "remark": Property.string("Remark")},
     on_failure={"approved": False, "remark": "nobody has decided"},
 )
-def approval():
+def example_bitrix24_approval():
     ask = BizprocWorkflowStartOperator(task_id="ask", template_id="{{ params.template }}")
     decisions = BizprocTaskSensor(
         task_id="decisions",
@@ -38,4 +38,4 @@ def approval():
     return judge(decisions.output)
 
 
-approval()
+example_bitrix24_approval()

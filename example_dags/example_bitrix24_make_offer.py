@@ -13,7 +13,7 @@ from airflow_provider_b24.robots import Property, RobotCall, robot_dag
 
 @robot_dag(
     kind="activity",
-    code="make_offer",
+    code="example_make_offer",
     name={"en": "Write the offer", "de": "Angebot schreiben"},
     properties={
         "customer": Property.string("Customer", required=True),
@@ -23,7 +23,7 @@ from airflow_provider_b24.robots import Property, RobotCall, robot_dag
     return_properties={"offer": Property.file("Offer"), "remark": Property.text("Remark")},
     on_failure={"remark": "the offer could not be written"},
 )
-def make_offer():
+def example_bitrix24_make_offer():
     @task
     def write():
         call = RobotCall.from_context()
@@ -37,4 +37,4 @@ def make_offer():
     return write()
 
 
-make_offer()
+example_bitrix24_make_offer()
