@@ -27,7 +27,7 @@ OPERATING_LIMIT = 480.0
 _BASKET = 60.0
 # The portal names the reset in whole seconds, without the fraction that is still to pass.
 _ROUNDING = 1.0
-_ALONE = 60.0
+_ALONE = 10.0
 """Seconds for which a process goes on by itself after what it shares could not be used."""
 
 
