@@ -70,6 +70,19 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/var/lib/airflow/bitrix24_spool",
                         "default": None,
                     },
+                    "shared_limits": {
+                        "description": (
+                            "Where processes keep the request limits of portals together, which count for all of "
+                            "them: the whole path of a folder on this host; redis://, rediss:// or unix:// for "
+                            "several hosts behind one address; or process, for each process by itself. Empty "
+                            "means a folder of the user among the temporary files of the host."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": "redis://redis.example.com:6379/3",
+                        "default": None,
+                    },
                     "dispatcher": {
                         "description": (
                             "Where runs are started for calls, and answers are sent: api_server, or command for "

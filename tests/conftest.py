@@ -15,6 +15,7 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRF
     del os.environ[_name]
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__BITRIX24__SHARED_LIMITS"] = os.path.join(_home.name, "limits")
 os.environ["AIRFLOW__CORE__FERNET_KEY"] = "dGVzdHMgZW5jcnlwdCB3aXRoIHRoaXMgZml4ZWQga2U="
 
 SECRETS_MASKERS = (

@@ -312,6 +312,7 @@ class Bitrix24Hook(BaseHook):
     def _client_options(self, connection: PortalConnection) -> dict[str, Any]:
         from dataclasses import replace
 
+        from airflow_provider_b24.hooks.limits import configured_limit
         from airflow_provider_b24.hooks.metrics import AirflowMetrics
         from airflow_provider_b24.rest import Patience
         from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
@@ -325,5 +326,6 @@ class Bitrix24Hook(BaseHook):
             "verify": connection.authorities(),
             "batch_size": self.batch_size or MAX_CALLS,
             "methods": self.methods,
+            "shared_limit": configured_limit(),
             "observer": AirflowMetrics(portal_host(connection.portal_url)),
         }

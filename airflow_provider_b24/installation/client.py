@@ -14,6 +14,7 @@ _DEADLINE = 20.0
 
 def short_timeout_client(connection: PortalConnection, token_store: TokenStore) -> Bitrix24Client:
     """Make a client of the connection's portal, with other tokens than the stored ones if need be."""
+    from airflow_provider_b24.hooks.limits import configured_limit
     from airflow_provider_b24.rest import Bitrix24Client, Patience
 
     return Bitrix24Client(
@@ -22,5 +23,6 @@ def short_timeout_client(connection: PortalConnection, token_store: TokenStore) 
         tariff=connection.tariff,
         trusted_hosts=connection.trusted_hosts,
         verify=connection.authorities(),
+        shared_limit=configured_limit(),
         patience=Patience(timeout=min(connection.timeout, _TIMEOUT), deadline=_DEADLINE, attempts=2),
     )

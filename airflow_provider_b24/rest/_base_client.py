@@ -19,6 +19,7 @@ from airflow_provider_b24.rest.session import Patience, Session
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.methods import MethodFacts
     from airflow_provider_b24.rest.observer import Observer
+    from airflow_provider_b24.rest.shared_limit import SharedLimit
     from airflow_provider_b24.rest.wire import Conversation
 
 _Store = TypeVar("_Store")
@@ -49,6 +50,8 @@ class BaseClient(Generic[_Store]):
     :param batch_size: calls in one request, at most 50. Requests get smaller by themselves when they take too long.
     :param methods: what the caller knows about methods, or about groups whose names end in a dot; see
         :mod:`airflow_provider_b24.rest.methods`.
+    :param shared_limit: where the portal's request limit is shared with other processes, see
+        :mod:`airflow_provider_b24.rest.shared_limit`; ``None`` keeps it in this one.
     :param clock: seconds that only grow; together with ``sleep`` for a portal whose clock can be moved.
     :param sleep: waits so many seconds.
     :param chance: random numbers from 0 to 1, for the delays.
@@ -71,6 +74,7 @@ class BaseClient(Generic[_Store]):
         operating_limit: float | None = OPERATING_LIMIT,
         batch_size: int = MAX_CALLS,
         methods: Mapping[str, MethodFacts] | None = None,
+        shared_limit: SharedLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Any] | None = None,
         chance: Callable[[], float] = random.random,
@@ -90,6 +94,7 @@ class BaseClient(Generic[_Store]):
             batch_size=batch_size,
             methods=methods,
             store_key=getattr(token_store, "key", None),
+            shared_limit=shared_limit,
             clock=clock,
             chance=chance,
         )
@@ -105,7 +110,7 @@ class BaseClient(Generic[_Store]):
         return self._session.portal
 
     def waiting_time(self) -> float:
-        """Seconds until the portal's limit has room for one more request of this process."""
+        """Seconds until the portal's limit has room for one more request."""
         return self._session.pacer.waiting_time()
 
     def takes_event_token(self, method: str) -> bool:

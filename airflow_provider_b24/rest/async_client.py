@@ -15,6 +15,7 @@ from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 from airflow_provider_b24.rest.wire import (
     Action,
+    Consult,
     Conversation,
     LoadCredentials,
     LoadTokens,
@@ -146,6 +147,8 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             return await self._send(action.request)
         if isinstance(action, Sleep):
             return await (self._sleep or asyncio.sleep)(action.seconds)
+        if isinstance(action, Consult):
+            return await asyncio.to_thread(action.work)
         if isinstance(action, Together):
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._hold(conversation)) for conversation in action.conversations]

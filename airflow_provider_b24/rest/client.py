@@ -16,6 +16,7 @@ from airflow_provider_b24.rest.renewal import GrantType, redeem
 from airflow_provider_b24.rest.tokens import TokenStore
 from airflow_provider_b24.rest.wire import (
     Action,
+    Consult,
     Conversation,
     LoadCredentials,
     LoadTokens,
@@ -217,6 +218,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
             self._wait(action.seconds, abandoned)
         if abandoned is not None and abandoned.is_set():
             raise _AbandonedError
+        if isinstance(action, Consult):
+            return action.work()
         if isinstance(action, Send):
             return self._send(action.request)
         if isinstance(action, Together):

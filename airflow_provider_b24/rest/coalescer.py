@@ -106,8 +106,8 @@ class Coalescer:
     async def _wait_for_others(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._linger)
-        while (seconds := self._client.waiting_time()) > 0:
-            await asyncio.sleep(seconds)
+        # Once: where other processes use the limit, too, there may always be somebody who waits already.
+        await asyncio.sleep(self._client.waiting_time())
 
     async def _send(self, portion: list[_Waiting]) -> None:
         def tell(number: int, outcome: Outcome) -> None:

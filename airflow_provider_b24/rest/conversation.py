@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_b24.exceptions import (
     AuthError,
@@ -20,9 +20,9 @@ from airflow_provider_b24.exceptions import (
     TransportError,
 )
 from airflow_provider_b24.rest._errors import error_by_status, system_error
+from airflow_provider_b24.rest.bucket import Slot
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.encoding import json_body, parameters
-from airflow_provider_b24.rest.pacing import Closed, Slot
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.replacing import replaced
@@ -35,6 +35,9 @@ from airflow_provider_b24.rest.wire import (
     Send,
     TransportFailure,
 )
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest.pacing import Closed
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
@@ -136,22 +139,32 @@ def _wait_for_slot(method: str, session: Session, progress: Progress) -> Convers
     :return: ``None`` when a request may be sent now; the error when that would be after the deadline.
     """
     while True:
-        slot = session.pacer.reserve(progress.remaining())
+        slot = yield from _reserve(progress.remaining(), session)
         if not isinstance(slot, Slot):
             return RateLimitError(
                 "rate_limit",
                 f"The portal's limit leaves no place for {slot:.1f} s, longer than the call may take.",
                 None, method, session.portal, retry_after=slot,
             )  # fmt: skip
+        progress.slot = slot
         if slot.wait <= 0:
             return None
         try:
             yield from session.wait(slot.wait, "rate_limit", method)
         except BaseException:
-            session.pacer.release(slot)
+            if not session.pacer.is_remote:  # There it leaks away: nobody can be asked in between.
+                session.pacer.release(slot)
             raise
-        if session.pacer.is_current(slot):
+        if (yield from _is_current(slot, session)):
             return None
+
+
+def _reserve(longest_wait: float | None, session: Session) -> Conversation[Slot | float]:
+    return session.ask_limit(lambda pacer: pacer.reserve(longest_wait))
+
+
+def _is_current(slot: Slot, session: Session) -> Conversation[bool]:
+    return session.ask_limit(lambda pacer: pacer.is_current(slot))
 
 
 class _NotSent(NamedTuple):
@@ -201,6 +214,8 @@ def _attempt(
             session.note_reply(call.method, outcome.time, progress.portal_now)
         else:
             session.note_error(call.method, outcome)
+            if isinstance(outcome, RateLimitError):
+                yield from session.ask_limit(lambda pacer: pacer.overflow(progress.slot, session.chance()))
         return outcome
     return Bitrix24Error(
         "too_many_redirects", "The portal redirects again and again.", None, call.method, session.portal

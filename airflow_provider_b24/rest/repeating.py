@@ -20,6 +20,7 @@ from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.methods import Effect
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.bucket import Slot
     from airflow_provider_b24.rest.credentials import Tokens
     from airflow_provider_b24.rest.session import Session
 
@@ -53,6 +54,8 @@ class Progress:
         self.effect = session.effect_of(call)
         self.attempt = 0
         self.used: Tokens | None = None
+        self.slot: Slot | None = None
+        """The place in the portal's bucket that the last request had."""
         self.portal_now = 0.0
         self.seconds = 0.0
         """How long the last request took."""

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_provider_b24 import __version__
-from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError, RateLimitError
+from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS, BatchSizes
 from airflow_provider_b24.rest.credentials import (
     Credentials,
@@ -28,11 +28,13 @@ from airflow_provider_b24.rest.credentials import (
 from airflow_provider_b24.rest.methods import Effect, MethodFacts, facts_of
 from airflow_provider_b24.rest.observer import Observer
 from airflow_provider_b24.rest.pacing import OPERATING_LIMIT, Pacer, pacer_for, share_pacer
-from airflow_provider_b24.rest.wire import Conversation, Sleep
+from airflow_provider_b24.rest.wire import Consult, Conversation, Sleep
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.call import Call, ReplyTime
+    from airflow_provider_b24.rest.shared_limit import SharedLimit
 
+_T = TypeVar("_T")
 logger = logging.getLogger("airflow_provider_b24.rest")
 
 HEADERS = {
@@ -90,6 +92,7 @@ class Session:
     :param batch_size: calls in one request, at most.
     :param methods: what the caller knows about methods, before :data:`airflow_provider_b24.rest.methods.METHODS`.
     :param store_key: names the pair of tokens for all clients of this process.
+    :param shared_limit: where the portal's request limit is shared with other processes.
     :param clock: seconds that only grow.
     :param chance: random numbers from 0 to 1.
     """
@@ -106,6 +109,7 @@ class Session:
         batch_size: int = MAX_CALLS,
         methods: Mapping[str, MethodFacts] | None = None,
         store_key: str | None = None,
+        shared_limit: SharedLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -123,7 +127,9 @@ class Session:
         self.dead_refresh_token: str | None = None
         self.portal_url = credentials.portal_url
         self.portal = portal_host(self.portal_url)
-        self.pacer: Pacer = pacer_for(self.portal, tariff, operating_limit=operating_limit, clock=clock)
+        self.pacer: Pacer = pacer_for(
+            self.portal, tariff, operating_limit=operating_limit, shared=shared_limit, clock=clock
+        )
         self.owner, self._path = _owner_and_path(credentials)
         self.look_again_at = float("-inf")
         """When credentials that are refused are looked up again, at the earliest."""
@@ -183,6 +189,13 @@ class Session:
             return
         self._last_line, self._announced_until = now, ends
         logger.info("%s at %s waits for %.1f s: %s.", method, self.portal, seconds, _WAITS[cause])
+
+    def ask_limit(self, question: Callable[[Pacer], _T]) -> Conversation[_T]:
+        """Ask the pacer what another machine may have to be asked about."""
+        if self.pacer.is_remote:
+            answer: _T = yield Consult(lambda: question(self.pacer))
+            return answer
+        return question(self.pacer)
 
     def url(self, method: str) -> str:
         """Where a method is called; with a webhook this is a secret."""
@@ -245,14 +258,12 @@ class Session:
             self.pacer.note_operating(self.owner, method, used, reset_at, portal_now)
 
     def note_error(self, method: str, error: Bitrix24Error) -> None:
-        """Correct the model of the portal's limits when it has refused a call that the model allowed."""
+        """Take note that the portal has refused a call for its method's operating time."""
         if isinstance(error, OperationTimeLimitError):
             self.pacer.close(self.owner, method)
             closed = self.pacer.closed(self.owner, method)
             if closed is not None:
                 error.reset_at, error.retry_after = closed.reset_at, closed.seconds
-        elif isinstance(error, RateLimitError):
-            self.pacer.overflow()
 
     def scrub(self, text: str, *secrets: str) -> str:
         """Take this client's secrets, and those named, out of a text that came from outside."""

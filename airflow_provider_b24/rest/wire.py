@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -77,6 +77,13 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Consult:
+    """Do what may have to ask another machine for a moment; be sent the result."""
+
+    work: Callable[[], Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class LoadTokens:
     """Read the token store; be sent :class:`Tokens`, ``None``, or a :class:`StoreFailed`."""
 
@@ -121,5 +128,5 @@ class Page:
 
 
 _Result = TypeVar("_Result")
-Action: TypeAlias = Send | Sleep | LoadTokens | StoreTokens | LoadCredentials | Together | Page
+Action: TypeAlias = Send | Sleep | Consult | LoadTokens | StoreTokens | LoadCredentials | Together | Page
 Conversation: TypeAlias = Generator[Action, Any, _Result]

@@ -129,6 +129,8 @@ class LocalAirflow(AirflowApi):
             # On a machine with other work the API server may take its time.
             "WORKERS__EXECUTION_API_TIMEOUT": "30",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
+            # A sandbox portal may listen where another one has listened a moment ago.
+            "BITRIX24__SHARED_LIMITS": str(self.home / "bitrix24_limits"),
         }
         env = {
             name: value

@@ -414,7 +414,7 @@ def test_a_refused_batch_is_paced_and_repeated(hold, batch_portal, refusal):
     batch_portal.troubles = [refusal(503, "QUERY_LIMIT_EXCEEDED")]
 
     assert results(hold(numbered(3, "crm.deal.add"))) == ["0", "1", "2"]
-    assert sum(hold.driver.sleeps) == pytest.approx(1.5)
+    assert sum(hold.driver.sleeps) == pytest.approx(3.25)
 
 
 def test_a_batch_without_room_before_its_deadline_is_an_error_of_each_call(hold, batch_portal, open_session):

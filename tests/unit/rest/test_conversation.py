@@ -331,21 +331,21 @@ def test_a_refused_request_corrects_the_bucket_and_is_repeated(
     driver = drive([refused, ok()])
 
     assert driver.hold(converse(UNSAFE, open_session())).result is True
-    assert driver.sleeps == [0.5, pytest.approx(1.0)], (
+    assert driver.sleeps == [0.5, pytest.approx(2.75)], (
         "first the delay, then what the corrected bucket demands"
     )
 
 
 def test_a_slot_that_became_void_while_waiting_is_taken_anew(open_session, drive, ok, hand_clock):
     session = open_session()
-    for _ in range(48):
+    for _ in range(50):
         session.pacer.reserve()
     driver = drive([ok()])
     driver.on_sleep = lambda seconds: session.pacer.overflow() if len(driver.sleeps) == 1 else None
 
     driver.hold(converse(SAFE, session))
 
-    assert driver.sleeps == pytest.approx([0.5, 1.5])
+    assert driver.sleeps == pytest.approx([1.25, 1.25])
 
 
 def test_a_call_that_is_abandoned_gives_its_slot_back(open_session):
@@ -362,13 +362,13 @@ def test_a_call_that_is_abandoned_gives_its_slot_back(open_session):
 
 def test_no_room_before_the_deadline_fails_at_once_with_the_time_it_would_take(open_session, drive):
     session = open_session()
-    for _ in range(68):
+    for _ in range(70):
         session.pacer.reserve()
     driver = drive([])
 
-    with pytest.raises(RateLimitError, match=r"10\.5 s") as caught:
+    with pytest.raises(RateLimitError, match=r"11\.2 s") as caught:
         driver.hold(converse(SAFE, session, deadline=5))
-    assert caught.value.retry_after == pytest.approx(10.5)
+    assert caught.value.retry_after == pytest.approx(11.25)
     assert caught.value.retryable, "a later try may find room"
     assert driver.log == []
 
