@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _HTML = "<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>"
 
@@ -65,6 +67,7 @@ class _Planned:
     fault: Fault
     method: str | None
     left: int | None
+    about: str | None
 
 
 class Faults:
@@ -74,27 +77,37 @@ class Faults:
         self._lock = threading.Lock()
         self._planned: list[_Planned] = []
 
-    def add(self, fault: Fault, method: str | None = None, times: int | None = 1) -> None:
+    def add(
+        self,
+        fault: Fault,
+        method: str | None = None,
+        times: int | None = 1,
+        *,
+        about: str | None = None,
+    ) -> None:
         """Plan a fault.
 
         :param method: the REST method it befalls (`batch` for a whole batch, `oauth.token` for the
             authorization server); any REST method by default.
         :param times: how often; `None` means until :meth:`clear`.
+        :param about: what must be in the call's parameters, such as a process's id: nobody else's call is befallen,
+            unless it shares a `batch`.
         :raises ValueError: for a number below one.
         """
         if times is not None and times < 1:
             raise ValueError(f"A fault happens at least once, not {times} times")
         with self._lock:
-            self._planned.append(_Planned(fault, method.lower() if method else None, times))
+            self._planned.append(_Planned(fault, method.lower() if method else None, times, about))
 
     def clear(self) -> None:
         """Forget all faults."""
         with self._lock:
             self._planned.clear()
 
-    def take(self, method: str, *, inside_batch: bool = False) -> Fault | None:
+    def take(self, method: str, parameters: Mapping[str, Any], *, inside_batch: bool = False) -> Fault | None:
         """Return the fault that befalls a call of `method` now, if any.
 
+        :param parameters: the call's.
         :param inside_batch: the call shares its connection with others, so only :class:`AnswerStatus` and
             :class:`Delay` that name the method can befall it.
         """
@@ -102,7 +115,7 @@ class Faults:
             return None
         with self._lock:
             for planned in self._planned:
-                if not _befalls(planned, method, inside_batch):
+                if not _befalls(planned, method, parameters, inside_batch):
                     continue
                 if planned.left is not None:
                     planned.left -= 1
@@ -112,7 +125,9 @@ class Faults:
         return None
 
 
-def _befalls(planned: _Planned, method: str, inside_batch: bool) -> bool:
+def _befalls(planned: _Planned, method: str, parameters: Mapping[str, Any], inside_batch: bool) -> bool:
+    if planned.about is not None and planned.about not in str(parameters):
+        return False
     if inside_batch:
         return planned.method == method and isinstance(planned.fault, AnswerStatus | Delay)
     if planned.method is None:

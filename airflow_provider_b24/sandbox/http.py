@@ -165,7 +165,7 @@ class FrontDoor:
         return request
 
     async def _answer(self, exchange: _Exchange, work: _Work) -> None:
-        fault = self._portal.faults.take(exchange.request.method)
+        fault = self._portal.faults.take(exchange.request.method, exchange.request.parameters)
         if fault is not None and await self._spoil_before(fault, exchange):
             return
         with self._portal.changed:

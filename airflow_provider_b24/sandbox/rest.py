@@ -289,12 +289,13 @@ def _command(
     name = name.strip("/ ").lower().removesuffix(".json")
     if name == "batch":
         raise RestError(405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage")
-    fault = portal.faults.take(name, inside_batch=True)
+    parameters = _refer(parse_form(query), parts)
+    fault = portal.faults.take(name, parameters, inside_batch=True)
     if isinstance(fault, AnswerStatus):
         raise RestError(fault.status, fault.code, fault.description)
     if isinstance(fault, Delay):
         received.late += fault.seconds
-    return _call(portal, caller, name, _refer(parse_form(query), parts), inside_batch=True)
+    return _call(portal, caller, name, parameters, inside_batch=True)
 
 
 def _refer(value: Any, parts: Mapping[str, Mapping[str, Any]]) -> Any:

@@ -127,7 +127,7 @@ def killed(mortal_airflow: LocalAirflow, mortal_portal: SandboxPortal, robot_cal
     def accept_without_saying_so(one: Any) -> None:
         """Let the portal accept an answer, and not say so as long as the test takes."""
         for method in ("bizproc.event.send", "batch"):
-            mortal_portal.faults.add(Delay(600, after_work=True), method=method)
+            mortal_portal.faults.add(Delay(600, after_work=True), method=method, about=one.process.id)
         mortal_portal.wait_until(lambda: one.got is not None, SECONDS)
         mortal_portal.faults.clear()
 
@@ -268,7 +268,8 @@ def test_what_was_accepted_before_the_kill_is_sent_again_and_ignored(
     one, record = getattr(killed, name), listed[getattr(killed, name).run_id]
 
     assert one.got == {"verdict": verdict}
-    assert one.unneeded in (1, 2)  # the second try can die with the scheduler
+    # The second try can die with the scheduler, and a slow sender can give up before it is killed.
+    assert one.unneeded >= 1
     assert (record["state"], record["answered_by"]) == (state, answered_by)
 
 

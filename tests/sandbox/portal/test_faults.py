@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -45,6 +46,25 @@ def test_a_short_delay_is_followed_by_the_answer(live_portal: Any, rest: Any) ->
     begun = time.monotonic()
     assert _add_lead(rest).status_code == 200
     assert time.monotonic() - begun >= 0.05
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_fault_may_befall_only_what_is_said_to_be_about_something(
+    live_portal: Any, rest: Any, in_batch: bool
+) -> None:
+    live_portal.faults.add(AnswerStatus(503, "ERROR", "not this one"), "crm.lead.add", about="Ada")
+
+    def refused(title: str) -> bool:
+        if not in_batch:
+            answer = rest.http.post(
+                live_portal.webhook.url + "crm.lead.add", json={"fields": {"TITLE": title}}
+            )
+            return bool(answer.status_code == 503)
+        cmd = {"one": "crm.lead.add?" + urlencode({"fields[TITLE]": title})}
+        answer = rest.http.post(live_portal.webhook.url + "batch", json={"cmd": cmd})
+        return bool(answer.json()["result"]["result_error"])
+
+    assert [refused(title) for title in ("Bob", "Ada", "Ada")] == [False, True, False]
 
 
 def test_an_html_page_takes_the_place_of_the_answer(live_portal: Any, rest: Any) -> None:
