@@ -4,6 +4,7 @@
 3.0 on  ``SerializedDagModel.get(dag_id)`` and ``.dag.create_dagrun(...)`` take our session and commit nothing.
 3.0     ``create_dagrun`` does not know ``triggering_user_name``; without it ``DagModel`` has no
         ``allowed_run_types`` (3.2).
+3.0     An import error names its file by the whole path, since 3.1 as the bundle has it.
 3.0     A param that does not fit is ``airflow.exceptions.ParamValidationError``; a bare ``ValueError`` in 3.2,
         ``airflow.sdk.exceptions.ParamValidationError`` in 3.4. So it is asked apart.
 ======  =====================================================================================================
@@ -92,7 +93,7 @@ def dag_statuses(dag_ids: Collection[str], session: Session) -> dict[str, DagSta
         .outerjoin(
             ParseImportError,
             and_(
-                ParseImportError.filename == DagModel.relative_fileloc,
+                ParseImportError.filename.in_([DagModel.relative_fileloc, DagModel.fileloc]),
                 ParseImportError.bundle_name == DagModel.bundle_name,
             ),
         )

@@ -76,7 +76,10 @@ class AirflowApi:
         return [name for name in ("metadatabase", *COMPONENTS) if health[name]["status"] != "healthy"]
 
     def import_errors(self) -> dict[str, str]:
-        """Read which DAG files cannot be imported, with the traceback of each."""
+        """Read which DAG files cannot be imported, with the traceback of each.
+
+        Airflow 3.0 names a file by its whole path, later versions as it is in its bundle.
+        """
         answer = self.request("GET", "importErrors", limit=100)
         return {error["filename"]: error["stack_trace"] for error in answer["import_errors"]}
 

@@ -156,14 +156,15 @@ class TestHeld:
         publish_dag(make_robot())
         self.mended(work, called)
 
-    def test_a_file_that_cannot_be_imported(self, robot, call_robot, work, airflow_session):
+    @pytest.mark.parametrize("file", ["score.py", "/dags/score.py"])  # from Airflow 3.1 on, and before
+    def test_a_file_that_cannot_be_imported(self, robot, call_robot, work, airflow_session, file):
         from airflow.models.dag import DagModel
         from airflow.models.errors import ParseImportError
 
         dag = airflow_session.get(DagModel, "score_lead")
-        dag.relative_fileloc = "score.py"
+        dag.relative_fileloc, dag.fileloc = "score.py", "/dags/score.py"
         error = ParseImportError(
-            filename="score.py",
+            filename=file,
             bundle_name=dag.bundle_name,
             timestamp=now(),
             stacktrace='Traceback\n  File "score.py", line 1\nSyntaxError: invalid syntax\n',

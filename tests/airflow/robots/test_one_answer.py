@@ -92,7 +92,11 @@ class File:
 
     def spoil(self) -> None:
         self.path.write_text(IN_A_FILE.format(code=self.code).replace("return {", "return ["))
-        assert wait_until(lambda: self.path.name in self.airflow.import_errors(), SECONDS)
+
+        def is_noticed() -> bool:
+            return any(Path(file).name == self.path.name for file in self.airflow.import_errors())
+
+        assert wait_until(is_noticed, SECONDS)
 
     def remove(self) -> None:
         self.path.unlink()
