@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before anything imports Airflow: nothing of the user's own Airflow may reach the tests, nor the other way round.
 _home = tempfile.TemporaryDirectory(prefix="airflow-b24-tests-")
@@ -23,6 +24,10 @@ SECRETS_MASKERS = (
     "airflow.sdk._shared.secrets_masker",
     "airflow.sdk.execution_time.secrets_masker",  # Airflow 3.0
 )
+
+# A busy machine is no fault of a test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_xdist_auto_num_workers() -> int:
