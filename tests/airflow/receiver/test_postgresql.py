@@ -207,7 +207,8 @@ class TestResults:
             BaseOperator(task_id="hand_out") >> wait
         publish_dag(dag)
         portal_connection()
-        start_run("waits")
+        run = start_run("waits")
+        run.get_task_instance("hand_out", session=airflow_session).state = TaskInstanceState.SUCCESS
         now = time.time()
         expected = ExpectedResult(
             dag_id="waits",
