@@ -38,10 +38,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [_CONNECTION_TYPE],
         "hooks": [_modules("hooks.bitrix24")],
-        "operators": [_modules("operators.bizproc", "operators.rest")],
+        "operators": [_modules("operators.bizproc", "operators.im", "operators.rest", "operators.tasks")],
         "sensors": [_modules("sensors.external_result", "sensors.rest", "sensors.bizproc")],
         "triggers": [_modules("triggers.external_result", "triggers.rest", "triggers.bizproc")],
-        "notifications": ["airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier"],
+        "notifications": [
+            "airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier",
+            "airflow_provider_b24.notifications.im.ImNotifySystemAddNotifier",
+        ],
         "db-managers": ["airflow_provider_b24.calls.database.CallsDBManager"],
         "plugins": [{"name": "bitrix24", "plugin-class": "airflow_provider_b24.plugin.Bitrix24Plugin"}],
         "config": {

@@ -82,6 +82,17 @@ def read_text(text: str) -> object:
     return value
 
 
+def user_number(rendered: object, name: str) -> int:
+    """Read who is meant: the number of a user, or a value of a robot's property of type ``user``.
+
+    :raises ValueError: when it is neither.
+    """
+    text = str(rendered).strip().removeprefix("user_")
+    if isinstance(rendered, bool) or not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise ValueError(f"{name} is the number of a user, such as 14 or user_14, not {_shown(rendered)}.")
+    return int(text)
+
+
 def encode_return_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """Convert values to what the portal understands.
 

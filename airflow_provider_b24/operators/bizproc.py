@@ -390,3 +390,24 @@ class BizprocWorkflowTerminateOperator(Bitrix24BaseOperator):
         params = {"ID": self.workflow_id} | ({"STATUS": self.status} if self.status else {})
         with fail_at_once_unless_retryable(), self.hook as hook:
             hook.call("bizproc.workflow.terminate", params)
+
+
+class BizprocWorkflowKillOperator(Bitrix24BaseOperator):
+    """Delete a workflow with all that it has written down; one that is not there counts as deleted.
+
+    :param workflow_id: id of the process. (templated)
+    :param bitrix24_conn_id: the Airflow connection; its user must be an administrator. (templated)
+
+    Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-kill.html
+    """
+
+    template_fields: Sequence[str] = ("workflow_id", "bitrix24_conn_id")
+
+    def __init__(self, *, workflow_id: str, bitrix24_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.workflow_id = workflow_id
+
+    def execute(self, context: Context) -> None:
+        """Delete the workflow."""
+        with fail_at_once_unless_retryable(), self.hook as hook:
+            hook.call("bizproc.workflow.kill", {"ID": self.workflow_id})

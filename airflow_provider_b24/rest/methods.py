@@ -61,6 +61,9 @@ METHODS: Mapping[str, MethodFacts] = {
     # A step takes one answer: the next is ignored, or refused because nobody waits.
     "bizproc.event.send": MethodFacts(effect=Effect.ENDS, takes_event_token=True),
     "bizproc.activity.log": MethodFacts(effect=Effect.CREATES, takes_event_token=True),
+    # A second time they are refused, or say the same.
+    "bizproc.task.complete": MethodFacts(effect=Effect.SETS),
+    "bizproc.task.delegate": MethodFacts(effect=Effect.SETS),
     # Lists
     "bizproc.": _BY_OFFSET,
     "bizproc.workflow.instances": _BY_OFFSET_AND_ID,

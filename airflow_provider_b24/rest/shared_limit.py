@@ -24,7 +24,7 @@ Change = Callable[[str | None, float], tuple[str | None, _T]]
 """Is given the record, if there is one, and the time; gives the new record, ``None`` to leave it, and a result."""
 
 LOCK_SECONDS = 0.5
-"""How long to wait for another process. It needs some ten microseconds; a busy machine may put it off, or stop it."""
+"""How long to wait for another process, which needs some ten microseconds, unless it is put off or stopped."""
 _LOCK_POLL = 0.0005
 _RECORD_BYTES = 1024
 _NOT_IN_FILE_NAMES = re.compile(r"[^a-z0-9.-]")

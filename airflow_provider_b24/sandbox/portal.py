@@ -378,7 +378,10 @@ class SandboxPortal:
     # Data
 
     def records(self, kind: str) -> RecordStore:
-        """Return the store behind a list method: `lead`, `task`, `item:147` (`item` for every other type)."""
+        """Return the store behind a list method: `lead`, `task`, `item:147` (`item` for every other type).
+
+        What people were told by `im.notify.system.add` is in `notification`.
+        """
         with self.changed:
             return self.record_stores.find(kind)
 

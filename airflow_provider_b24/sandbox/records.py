@@ -124,13 +124,13 @@ class RecordStores:
 
 
 def _store(kind: str) -> RecordStore:
-    if kind == "lead":
+    if kind in ("lead", "notification"):
         return RecordStore()
     if kind == "task":
         return RecordStore("id")
     if kind.partition(":")[0] == "item":
         return RecordStore("id", text_ids=False)
-    raise ValueError(f"No records of kind {kind!r}: choose lead, task, item or item:<type id>")
+    raise ValueError(f"No records of kind {kind!r}: choose lead, task, notification, item or item:<type id>")
 
 
 def find(

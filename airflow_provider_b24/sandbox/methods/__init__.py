@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_b24.sandbox.methods import application, basic, events, lists, processes, robots, tasks
+from airflow_provider_b24.sandbox.methods import (
+    application,
+    basic,
+    events,
+    im,
+    lists,
+    processes,
+    robots,
+    tasks,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.rest import Method
@@ -12,5 +21,5 @@ if TYPE_CHECKING:
 
 def all_methods() -> dict[str, Method]:
     """Return every method by its name; `batch` is none, it is the way to call them."""
-    modules = (application, basic, events, lists, processes, robots, tasks)
+    modules = (application, basic, events, im, lists, processes, robots, tasks)
     return {method.name: method for module in modules for method in module.METHODS}

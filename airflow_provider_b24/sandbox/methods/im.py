@@ -1,0 +1,20 @@
+"""Notifications for people."""
+
+from __future__ import annotations
+
+from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.rest import Method, MethodCall
+
+
+def _notify(call: MethodCall) -> int:
+    user_id = call.integer("USER_ID")
+    if user_id <= 0:
+        raise RestError(400, "USER_ID_EMPTY", "User ID can't be empty")
+    message = call.text("MESSAGE").strip()
+    if not message:
+        raise RestError(400, "MESSAGE_EMPTY", "Message can't be empty")
+    notification = {"USER_ID": user_id, "MESSAGE": message, "TAG": call.text("TAG")}
+    return call.portal.records("notification").add(notification | {"MESSAGE_OUT": call.text("MESSAGE_OUT")})
+
+
+METHODS = (Method("im.notify.system.add", "im", _notify),)
