@@ -87,6 +87,10 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors.external_result", "sensors.rest", "sensors.bizproc")],
         "triggers": [_modules("triggers.external_result", "triggers.rest", "triggers.bizproc")],
         "notifications": ["airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier"],
+        "extra-links": [
+            "airflow_provider_b24.operators.links.CallLink",
+            "airflow_provider_b24.operators.links.PortalLink",
+        ],
         "db-managers": ["airflow_provider_b24.calls.database.CallsDBManager"],
         "plugins": [{"name": "bitrix24", "plugin-class": "airflow_provider_b24.plugin.Bitrix24Plugin"}],
         "config": {

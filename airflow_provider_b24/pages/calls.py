@@ -94,20 +94,43 @@ def show_call(call_id: str, request: Request, user: SignedIn) -> Response:
 @router.get("/run")
 def show_call_of_run(dag_id: str, run_id: str, request: Request, user: SignedIn) -> Response:
     """Show the call that has started a run: the tab on the run's own page."""
+    call = _call_of_run(dag_id, run_id, user)
+    return _no_call(request) if call is None else _call_page(call, request, user)
+
+
+@router.get("/document")
+def open_document(dag_id: str, run_id: str, request: Request, user: SignedIn) -> Response:
+    """Go to the document in Bitrix24 of the call that has started a run, or to its process."""
+    call = _call_of_run(dag_id, run_id, user)
+    if call is None:
+        return _no_call(request)
+    document_url, process = _links(call)
+    url = document_url or process
+    if url is None:
+        raise RefusedError(
+            404,
+            "no_connection",
+            f"The connection {call.report.conn_id} cannot be used: its portal is not known.",
+        )
+    return RedirectResponse(url, 302, HEADERS)
+
+
+def _call_of_run(dag_id: str, run_id: str, user: Visitor) -> CallDetails | None:
     if not user.may_see(dag_id):
         raise RefusedError(403, "forbidden", "You may not see the runs of this DAG.")
     own = (call_table.c.dag_id == dag_id, call_table.c.run_id == run_id)
     with reading() as session:
         call_id = session.scalar(sa.select(call_table.c.id).where(*own))
-        call = None if call_id is None else inspect_call(call_id, session)
-    if call is None:
-        return render(
-            request,
-            "message.html",
-            title="No Bitrix24 call",
-            text="No call of Bitrix24 has started this run, or it is not on record any more.",
-        )
-    return _call_page(call, request, user)
+        return None if call_id is None else inspect_call(call_id, session)
+
+
+def _no_call(request: Request) -> Response:
+    return render(
+        request,
+        "message.html",
+        title="No Bitrix24 call",
+        text="No call of Bitrix24 has started this run, or it is not on record any more.",
+    )
 
 
 def no_such_call() -> RefusedError:

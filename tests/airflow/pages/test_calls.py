@@ -239,6 +239,19 @@ class TestCall:
         other = olga.get("run?dag_id=score_lead&run_id=manual__1")
         assert (other.status_code, "No call of Bitrix24 has started this run" in other.text) == (200, True)
 
+    def test_its_document_is_found_by_its_run(self, olga, called, on_page):
+        query = f"document?dag_id=score_lead&run_id={called.call.run_id}"
+        found = olga.get(query, follow_redirects=False)
+        assert (
+            found.status_code,
+            found.headers["location"].startswith(f"{called.portal.url}/crm/lead/details/"),
+        ) == (
+            302,
+            True,
+        )
+        on_page(row(1, conn_id="nowhere"))
+        assert olga.get(f"document?dag_id=score_lead&run_id=bitrix24__{1:032x}").status_code == 404
+
     def test_there_is_none(self, olga, airflow_session):
         assert olga.get(f"calls/{7:032x}").status_code == 404
 
