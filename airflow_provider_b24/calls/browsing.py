@@ -113,7 +113,10 @@ def _matches(words: str) -> sa.ColumnElement[bool]:
     return sa.or_(
         *(column == words for column in (call.process, call.code, call.dag_id, call.document)),
         call.document.endswith(f"/{words}", autoescape=True),
-        *(column.icontains(words, autoescape=True) for column in (call.reason, call.last_error)),
+        *(
+            sa.func.lower(column).contains(words.lower(), autoescape=True)
+            for column in (call.reason, call.last_error)
+        ),
     )
 
 

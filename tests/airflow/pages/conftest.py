@@ -80,7 +80,7 @@ def vera(browse: Callable[..., Browser]) -> Browser:
 
 
 @pytest.fixture
-def audit(airflow_session: Any) -> Iterator[Callable[[], list[Any]]]:
+def audit(airflow_session: Any) -> Callable[[], list[Any]]:
     """Read what the audit log has of calls."""
     from airflow.models.log import Log
     from sqlalchemy import delete, select
@@ -90,7 +90,6 @@ def audit(airflow_session: Any) -> Iterator[Callable[[], list[Any]]]:
         query = select(Log).where(Log.event.startswith("bitrix24_")).order_by(Log.id)
         return list(airflow_session.scalars(query))
 
-    yield read
-    airflow_session.rollback()
     airflow_session.execute(delete(Log))
     airflow_session.commit()
+    return read
