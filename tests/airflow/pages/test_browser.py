@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox import SandboxPortal
     from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
+pytestmark = pytest.mark.live
+
 SECONDS = 120
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
