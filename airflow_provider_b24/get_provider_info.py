@@ -45,6 +45,10 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier",
             "airflow_provider_b24.notifications.im.ImNotifySystemAddNotifier",
         ],
+        "extra-links": [
+            "airflow_provider_b24.operators.links.CallLink",
+            "airflow_provider_b24.operators.links.PortalLink",
+        ],
         "db-managers": ["airflow_provider_b24.calls.database.CallsDBManager"],
         "plugins": [{"name": "bitrix24", "plugin-class": "airflow_provider_b24.plugin.Bitrix24Plugin"}],
         "config": {

@@ -112,6 +112,17 @@ def dag_statuses(dag_ids: Collection[str], session: Session) -> dict[str, DagSta
     return {dag_id: found.get(dag_id, DagStatus()) for dag_id in dag_ids}
 
 
+def dag_ids_with_tag(tag: str, session: Session) -> list[str]:
+    """Name the DAGs that carry a tag, also those that their files no longer have.
+
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot say.
+    """
+    from airflow.models.dag import DagTag
+    from sqlalchemy import select
+
+    return list(session.scalars(select(DagTag.dag_id).where(DagTag.name == tag).order_by(DagTag.dag_id)))
+
+
 def parsed_dag(dag_id: str, session: Session, known: ParsedDag | None = None) -> ParsedDag | None:
     """Read the newest version of a DAG, ``None`` when Airflow never had one.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from airflow_provider_b24._airflow.database import changed_rows, reading, writing
-from airflow_provider_b24.calls.answering import AnswerRefusedError, Sender
+from airflow_provider_b24.calls.answering import AnswerRefusedError, Claimed, Sender
 from airflow_provider_b24.calls.changes import StoredAnswer, now_utc
 from airflow_provider_b24.calls.listing import CallFilter, CallReport, find_call, waits_for_operator
 from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
@@ -35,10 +35,38 @@ def answer_by_hand(
     call = find_call(name)
     if call is None:
         raise AnswerRefusedError(f"There is no call {name!r}. List calls with: airflow-b24 calls")
-    answer = StoredAnswer(_typed(_definition(call), values), log_message)
+    answer = StoredAnswer(typed_answer(robot_of(call), values), log_message)
     sender = Sender()
     sender.send(call.conn_id, [sender.claim_for(call.id, user, answer)])
     return dict(answer.values), find_call(call.id) or call
+
+
+def answer_several_by_hand(
+    answers: Mapping[str, StoredAnswer], *, user: str
+) -> dict[str, CallReport | AnswerRefusedError]:
+    """Answer calls in the place of their DAG runs, in one request for each connection.
+
+    :param answers: id of a call to its answer, at most 50.
+    :param user: who answers.
+    :return: for each id the call as it is afterwards, or why nothing was sent.
+    """
+    sender = Sender()
+    outcomes: dict[str, CallReport | AnswerRefusedError] = {}
+    claimed: dict[str, list[Claimed]] = {}
+    for call_id, answer in answers.items():
+        try:
+            one = sender.claim_for(call_id, user, answer)
+        except AnswerRefusedError as error:
+            outcomes[call_id] = error
+        else:
+            claimed.setdefault(one.call.conn_id, []).append(one)
+    for conn_id, some in claimed.items():
+        sender.send(conn_id, some)
+    for one in (one for some in claimed.values() for one in some):
+        outcomes[one.call.id] = find_call(one.call.id) or AnswerRefusedError(
+            "The call was deleted meanwhile."
+        )
+    return outcomes
 
 
 def retry_now(wanted: CallFilter, names: Sequence[str] = ()) -> int:
@@ -56,7 +84,11 @@ def retry_now(wanted: CallFilter, names: Sequence[str] = ()) -> int:
         return changed_rows(session, query.values(due_at=now_utc()))
 
 
-def _definition(call: CallReport) -> RobotDefinition:
+def robot_of(call: CallReport) -> RobotDefinition:
+    """Find the robot that a call is for.
+
+    :raises AnswerRefusedError: when Airflow does not know it, and so not what its answers may hold.
+    """
     with reading() as session:
         definition = RobotsAtHand().find([call.dag_id], session)[call.dag_id].definition
     if definition is None:
@@ -67,9 +99,10 @@ def _definition(call: CallReport) -> RobotDefinition:
     return definition
 
 
-def _typed(definition: RobotDefinition, values: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
-    """Make values of what was typed.
+def typed_answer(definition: RobotDefinition, values: Mapping[str, Sequence[str]] | None) -> dict[str, Any]:
+    """Make values of what was typed, as ``reply`` checks those of a DAG.
 
+    :param values: key of a return property to what was typed for it; ``None`` for the ``on_failure`` values.
     :raises AnswerRefusedError: when they do not fit.
     """
     if values is None:

@@ -22,6 +22,9 @@ _SECONDS_TO_NOTE = dt.timedelta(seconds=5)
 _GRACE = dt.timedelta(seconds=5)
 """How long after the end of the process's own limit a delivery is still looked for."""
 
+PAUSED = "the DAG is paused"
+"""What a call waits for whose DAG a person has paused."""
+
 _RUN_ENDED = ("success", "failed")
 _AT_WORK = ("running", "deferred")
 _CANNOT_SUCCEED = ("failed", "upstream_failed", "skipped", "removed")
@@ -124,7 +127,7 @@ def _ended_without(seen: SeenRun) -> str:
 
 def _waits_for(seen: SeenRun) -> str | None:
     if seen.is_paused:
-        return "the DAG is paused"
+        return PAUSED
     if seen.run_state == "queued":
         return "the run is queued"
     if seen.task_state == "queued":

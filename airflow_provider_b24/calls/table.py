@@ -61,7 +61,8 @@ call_table = sa.Table(
     sa.Column("maybe_sent_at", UtcDateTime),
     sa.Column("maybe_sent_by", sa.String(250)),
     sa.Index("idx_bitrix24_call_state_due", "state", "due_at"),
-    sa.Index("idx_bitrix24_call_received", "received_at"),
+    # The order of the list, and what a page of it leaves out most often.
+    sa.Index("idx_bitrix24_call_received", "received_at", "id", "state", "dag_id"),
     sa.Index("idx_bitrix24_call_run", "dag_id", "run_id"),
     sa.Index("idx_bitrix24_call_process", "process"),
 )

@@ -23,6 +23,7 @@ from airflow_provider_b24.operators._values import (
     read_text,
     shown,
 )
+from airflow_provider_b24.operators.links import CallLink, PortalLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +32,8 @@ EVENT_TOKEN_TEMPLATE = "{{ dag_run.conf['event_token'] }}"  # noqa: S105 - where
 """Where the receiver puts the token of the call that started the run."""
 DOCUMENT_ID_TEMPLATE = "{{ dag_run.conf['document_id'] }}"
 """Where it puts the three parts of the document's id."""
+
+LINKS = (CallLink(), PortalLink())
 
 _LONGEST_DEFERRAL = dt.timedelta(hours=1)
 """How long an answer may take that waits for a triggerer, and for its portal a minute."""
@@ -60,6 +63,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-robot/bizproc-event-send.html
     """
 
+    operator_extra_links = LINKS
     template_fields: Sequence[str] = (
         "event_token",
         "return_values",
@@ -277,6 +281,7 @@ class BizprocActivityLogOperator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-activity/bizproc-activity-log.html
     """
 
+    operator_extra_links = LINKS
     template_fields: Sequence[str] = ("event_token", "log_message", "bitrix24_conn_id")
 
     def __init__(
@@ -314,6 +319,7 @@ class BizprocWorkflowStartOperator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-start.html
     """
 
+    operator_extra_links = LINKS
     template_fields: Sequence[str] = ("template_id", "document_id", "parameters", "bitrix24_conn_id")
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
 
@@ -371,6 +377,7 @@ class BizprocWorkflowTerminateOperator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/api-reference/bizproc/bizproc-workflow-terminate.html
     """
 
+    operator_extra_links = LINKS
     template_fields: Sequence[str] = ("workflow_id", "status", "bitrix24_conn_id")
 
     def __init__(

@@ -36,9 +36,9 @@ def test_templates_find_the_macro_under_the_plugins_name(monkeypatch):
     assert url.startswith("https://airflow.example.com/bitrix24/results/")
 
 
-def test_the_receiver_is_mounted_once():
+def test_receiver_and_pages_are_mounted_once_and_apart():
     first, second = Bitrix24Plugin.fastapi_apps, Bitrix24Plugin().fastapi_apps
-    assert [app["url_prefix"] for app in first] == ["/bitrix24"]
+    assert [app["url_prefix"] for app in first] == ["/bitrix24", "/bitrix24-pages"]
     assert first[0]["app"] is second[0]["app"]
 
 

@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("maybe_sent_by", sa.String(250)),
     )
     op.create_index("idx_bitrix24_call_state_due", "bitrix24_call", ["state", "due_at"])
-    op.create_index("idx_bitrix24_call_received", "bitrix24_call", ["received_at"])
+    op.create_index("idx_bitrix24_call_received", "bitrix24_call", ["received_at", "id", "state", "dag_id"])
     op.create_index("idx_bitrix24_call_run", "bitrix24_call", ["dag_id", "run_id"])
     op.create_index("idx_bitrix24_call_process", "bitrix24_call", ["process"])
     op.create_table(

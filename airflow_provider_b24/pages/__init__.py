@@ -1,0 +1,1 @@
+"""Pages in Airflow's UI: what people see of calls, and do about them."""

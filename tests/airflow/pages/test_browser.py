@@ -1,0 +1,171 @@
+"""The pages in a real Airflow's UI, in a real browser: Debian's Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from airflow_provider_b24._airflow.versions import airflow_version
+from airflow_provider_b24.sandbox import CallRobot
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.sandbox import SandboxPortal
+    from airflow_provider_b24.testing.local_airflow import LocalAirflow
+
+pytestmark = pytest.mark.live
+
+SECONDS = 120
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+@pytest.fixture
+def chromium() -> Iterator[Any]:
+    """A browser; without one the tests are skipped, but fail where ``CI`` is set."""
+    if CHROMIUM is None or DRIVER is None:
+        reason = "no browser: apt-get install chromium chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.page_load_strategy = "eager"
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
+    browser.set_page_load_timeout(SECONDS)
+    yield browser
+    browser.quit()
+
+
+class Page:
+    """What a person sees and does, with patience."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+
+    def find(self, xpath: str) -> Any:
+        """Wait for an element that is shown."""
+        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def shown(browser: Any) -> Any:
+            return next((one for one in browser.find_elements("xpath", xpath) if one.is_displayed()), None)
+
+        wait = WebDriverWait(self._browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(shown, f"{xpath} is not there:\n{self._browser.page_source[:3000]}")
+
+    def click(self, xpath: str) -> None:
+        """Click an element, also when the page has just put another one in its place."""
+        from selenium.common.exceptions import WebDriverException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def clicked(_browser: Any) -> bool:
+            self.find(xpath).click()
+            return True
+
+        WebDriverWait(self._browser, SECONDS, ignored_exceptions=[WebDriverException]).until(clicked)
+
+    def wait(self, condition: Any, what: str) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self._browser, SECONDS).until(condition, what)
+
+
+@pytest.fixture
+def open_frame(chromium: Any, live_airflow: LocalAirflow) -> Any:
+    """Open one of our views in Airflow's UI, and go into its frame."""
+
+    def open_(address: str) -> Page:
+        token = requests.get(f"{live_airflow.url}/auth/token", timeout=SECONDS).json()["access_token"]
+        chromium.get(f"{live_airflow.url}/bitrix24-pages/static/pages.css")
+        chromium.add_cookie({"name": "_token", "value": token})
+        page = Page(chromium)
+        if airflow_version() < (3, 1):
+            chromium.get(f"{live_airflow.url}/bitrix24-pages/calls")
+        else:
+            chromium.get(live_airflow.url + address)
+            chromium.switch_to.frame(page.find("//iframe[contains(@src, 'bitrix24-pages')]"))
+        return page
+
+    return open_
+
+
+@pytest.fixture
+def waiting(
+    live_portal: SandboxPortal, call_of: Any, live_airflow: LocalAirflow
+) -> Iterator[tuple[Any, str]]:
+    """A process that waits for a run that takes long, and the id of the run; it is stopped after the test."""
+    process = live_portal.start_process([CallRobot("one_answer", {"seconds": 3600}, name="Long")])
+    run_id = json.loads(call_of(process).answer)["run_id"]
+    yield process, run_id
+    live_airflow.request("PATCH", f"dags/one_answer/dagRuns/{run_id}", {"state": "failed"})
+
+
+def test_a_call_is_found_and_answered_by_hand(
+    live_portal: SandboxPortal, chromium: Any, open_frame: Any, waiting: tuple[Any, str]
+) -> None:
+    process, _ = waiting
+    page = open_frame("/plugin/bitrix24_calls")
+    page.find("//input[@name='q']").send_keys(process.id)
+    page.click("//button[text()='Show']")
+    page.click(f"//tr[td[text()='{process.id}']]//a[contains(@href, '/calls/')]")
+    page.click("//button[text()='Answer by hand']")
+    page.find("//input[@name='value.verdict']").send_keys("by a person")
+    page.click("//button[text()='Check the answer']")
+    page.click("//button[text()='Send the answer']")
+    page.find("//li[contains(., 'The portal has taken the answer.')]")
+    [answer] = [one for one in live_portal.answers if dict(one.values) == {"verdict": "by a person"}]
+    assert answer.token.startswith(process.id)
+    page.click("//a[text()='To the call']")
+    page.find("//h1//*[text()='answered-by-hand']")
+    errors = [one for one in chromium.get_log("browser") if "bitrix24-pages" in one["message"]]
+    assert not [one for one in errors if one["level"] == "SEVERE"], errors
+
+
+@pytest.mark.skipif(airflow_version() < (3, 1), reason="Airflow 3.0 has no place for pages in its UI")
+def test_a_link_to_a_run_leaves_the_frame_and_the_run_has_the_call_as_a_tab(
+    live_airflow: LocalAirflow, chromium: Any, open_frame: Any, waiting: tuple[Any, str]
+) -> None:
+    process, run_id = waiting
+    page = open_frame(f"/plugin/bitrix24_calls#/calls?q={process.id}")  # as somebody was sent it
+    page.click(f"//tr[td[text()='{process.id}']]//a[@title='{run_id}']")
+    chromium.switch_to.default_content()
+    page.wait(
+        lambda browser: f"/dags/one_answer/runs/{run_id}" in browser.current_url, "the run is not shown"
+    )
+    page = open_frame(f"/dags/one_answer/runs/{run_id}/plugin/bitrix24_call")
+    page.find(f"//*[contains(text(), '{process.id}')]")
+    chromium.switch_to.default_content()
+    page.find("//a[contains(., 'Bitrix24 call')]")
+
+
+def test_the_look_is_airflows(chromium: Any, open_frame: Any) -> None:
+    page = open_frame("/plugin/bitrix24_calls")
+    page.find("//h1[text()='Calls']")
+    colours = set()
+    for theme in ("light", "dark"):
+        chromium.execute_script("localStorage.setItem('theme', arguments[0])", theme)
+        page = open_frame("/plugin/bitrix24_calls")
+        page.find("//h1[text()='Calls']")
+        colours.add(chromium.execute_script("return getComputedStyle(document.body).backgroundColor"))
+    assert colours == {"rgb(255, 255, 255)", "rgb(0, 0, 0)"}
+
+
+def test_the_list_fits_on_a_phone(chromium: Any, open_frame: Any, waiting: tuple[Any, str]) -> None:
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    page = open_frame("/plugin/bitrix24_calls")
+    page.find("//h1[text()='Calls']")
+    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
