@@ -153,7 +153,8 @@ def _ask(
         fields=fields,
         message=form.one("message") if form is not None else "",
         on_failure=on_failure,
-        refused=AnswerRefusedError,
+        has_nothing_to_send=task.deed == "on_failure"
+        and not any(isinstance(answer, StoredAnswer) for answer in on_failure.values()),
         problem=problem,
         answer=answer,
         settled=[call for call in task.calls if call.state not in OPEN_STATES],

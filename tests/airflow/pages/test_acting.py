@@ -91,6 +91,16 @@ class TestAnswerByHand:
         page = olga.get(f"act?do=answer&call={called.call.id}")
         assert "Put its file back into the DAG folder" in page.text
 
+    def test_with_on_failure_without_its_dag_cannot_be_sent(
+        self, olga, call_robot, connection, airflow_session
+    ):
+        connection()
+        called = call_robot(dag_id="gone")
+        assert 'danger" disabled' in olga.get(f"act?do=on_failure&call={called.call.id}").text
+        page = act(olga, "on_failure", called)
+        assert "Put its file back into the DAG folder" in page.text
+        assert called.answers == []
+
 
 class TestSelection:
     def test_gets_on_failure(self, olga, robot, call_robot, work, audit):
