@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_b24.calls.answering import AnswerRefusedError
-from airflow_provider_b24.calls.by_hand import _typed
+from airflow_provider_b24.calls.by_hand import typed_answer
 from airflow_provider_b24.calls.command import _COLOURS, _STATES, _show, add_arguments, key_and_text, moment
 from airflow_provider_b24.calls.listing import CallReport
 from airflow_provider_b24.calls.table import STATES
@@ -104,12 +104,12 @@ def robot():
 
 
 def test_what_was_typed_is_read_by_the_type_of_each_property(robot):
-    typed = _typed(robot, {"score": ["5"], "hot": ["Y"], "owners": ["user_1", "2"]})
+    typed = typed_answer(robot, {"score": ["5"], "hot": ["Y"], "owners": ["user_1", "2"]})
     assert typed == {"score": 5.0, "hot": "Y", "owners": ["user_1", "user_2"]}
 
 
 def test_without_values_the_process_gets_those_for_failure(robot):
-    assert _typed(robot, None) == {"hot": "N"}
+    assert typed_answer(robot, None) == {"hot": "N"}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_without_values_the_process_gets_those_for_failure(robot):
 )
 def test_what_does_not_fit_is_refused_before_anything_is_sent(robot, values, complaint):
     with pytest.raises(AnswerRefusedError, match=f"Nothing was sent.*{complaint}"):
-        _typed(robot, values)
+        typed_answer(robot, values)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def effect(open_session):
         "bizproc.workflow.instances",
         "bizproc.workflow.terminate",
         "bizproc.event.send",
+        "bizproc.task.complete",
     ],
 )
 def test_reading_and_setting_may_be_repeated(effect, method):
@@ -43,7 +44,6 @@ def test_reading_and_setting_may_be_repeated(effect, method):
         "bizproc.workflow.start",
         "bizproc.robot.add",
         "bizproc.activity.log",
-        "bizproc.task.complete",
         "crm.item.import",
         "im.message.send",
         "event.offline.get",
