@@ -52,6 +52,11 @@ GAPS = (
         "write them into the connection's extra.",
     ),
     Gap(
+        (3, 1),
+        "A callback that Airflow runs from a DAG file makes its DAGs count as gone until the file is parsed again, and "
+        "calls wait that long: keep `[dag_processor] min_file_process_interval` below `stale_dag_threshold`.",
+    ),
+    Gap(
         (3, 2),
         "`airflow db migrate` makes the provider's tables only with `[database] external_db_managers = "
         "airflow_provider_b24.calls.database.CallsDBManager`; otherwise the API server makes them at its start.",

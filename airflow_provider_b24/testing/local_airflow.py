@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 _DEFINES_A_DAG = re.compile(rb"^\s*@\w*dag\b|\bDAG\(", re.MULTILINE)
 _DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+# Airflow 3.0 takes a file that it reads for a callback for parsed, and its DAGs, which were parsed longer than
+# `[dag_processor] stale_dag_threshold` ago, for gone.
+_KEEPS_PARSED_DAGS = not version("apache-airflow-core").startswith("3.0.")
 _TITLES = {
     "scheduler": re.compile(r"airflow scheduler$"),
     "dag-processor": re.compile(r"airflow dag-processor$"),
@@ -118,7 +122,7 @@ class LocalAirflow(AirflowApi):
             # Look for changed files often, but parse the unchanged ones once: the processors have other work.
             "DAG_PROCESSOR__REFRESH_INTERVAL": "2",
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600" if _KEEPS_PARSED_DAGS else "30",
             # It would say so at every look, and drown what matters.
             "LOGGING__NAMESPACE_LEVELS": "airflow.dag_processing.manager.DagFileProcessorManager=WARNING",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
