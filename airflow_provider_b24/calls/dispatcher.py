@@ -17,6 +17,7 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from airflow_provider_b24._airflow.database import is_away, is_sqlite, lock_file, reading, writing
+from airflow_provider_b24._airflow.jobs import DispatcherJob
 from airflow_provider_b24.calls import metrics
 from airflow_provider_b24.calls.adoption import adopt_runs
 from airflow_provider_b24.calls.answering import BATCH, Sender
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _SENDERS = 8
 _SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_BEATS = 15.0
 _SECONDS_BETWEEN_COUNTS = 30.0
 _SECONDS_BETWEEN_PURGES = 3600.0
 _PURGED_AT_ONCE = 1000
@@ -65,6 +67,8 @@ class Dispatcher:
     _pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_SENDERS, "bitrix24-answers"), init=False
     )
+    _job: DispatcherJob = field(default_factory=DispatcherJob, init=False)
+    _beat: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_BEATS), init=False)
     _look: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_LOOKS), init=False)
     _count: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_COUNTS), init=False)
     _purge: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_PURGES), init=False)
@@ -79,6 +83,8 @@ class Dispatcher:
         """
         if not self._may_work():
             return False
+        if self._beat.is_due():
+            self._job.beat()
         if not self._has_adopted:
             adopt_runs(self.starter.robots)
             self._has_adopted = True
@@ -95,6 +101,10 @@ class Dispatcher:
     def stop(self) -> None:
         """Begin nothing new; answers that are on their way go on to their end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            self._job.end()
+        except Exception as error:
+            _say(error, "That the dispatcher has ended could not be put on record")
         if self._lock is not None:
             self._lock.close()
             self._lock = None

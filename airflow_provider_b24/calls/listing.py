@@ -193,6 +193,44 @@ def overdue_calls(age: dt.timedelta) -> tuple[int, dt.datetime | None]:
     return number, oldest
 
 
+@dataclass(frozen=True, slots=True)
+class MissedLimits:
+    """How many processes with a time limit waited no more for a robot's answer, or got ``on_failure`` shortly before.
+
+    :param number: how many.
+    :param calls: of how many with a time limit.
+    """
+
+    code: str
+    number: int
+    calls: int
+
+
+def missed_limits(conn_id: str, since: dt.datetime) -> list[MissedLimits]:
+    """Count the calls over a connection whose answer was not ready when the process's time limit was near, or over.
+
+    :param since: received at this time or later.
+    :return: by robot, those that missed the most first.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    call = call_table.c
+    nearly_over = sa.and_(
+        call.state == "failure-answered",
+        call.answer_by < call.process_ends_at,
+        call.answered_at >= call.answer_by,
+    )
+    number = sa.func.sum(sa.case((sa.or_(call.state == "too-late", nearly_over), 1), else_=0))
+    query = (
+        sa.select(call.code, number, sa.func.count())
+        .where(call.conn_id == conn_id, call.received_at >= since, call.process_ends_at.is_not(None))
+        .group_by(call.code)
+        .having(number > 0)
+        .order_by(number.desc(), call.code)
+    )
+    with reading() as session:
+        return [MissedLimits(code, int(missed), int(calls)) for code, missed, calls in session.execute(query)]
+
+
 def waits_for_operator() -> sa.ColumnElement[bool]:
     """Tell which calls wait for somebody to fix something: an answer that does not get through, or no DAG."""
     return sa.and_(

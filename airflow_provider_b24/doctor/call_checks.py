@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _OVERDUE = dt.timedelta(minutes=1)
 _REFUSED_SINCE = dt.timedelta(days=1)
+_DEADLINES_SINCE = dt.timedelta(days=7)
+_DISPATCHER_SILENT = dt.timedelta(seconds=90)
 _SHOWN = 3
 
 
@@ -54,20 +56,64 @@ def check_tables(examination: Examination) -> Finding:
 
 
 def check_dispatcher(examination: Examination) -> Finding:
-    """Check that no call waits for a dispatcher: what is due is done within seconds where one works."""
+    """Check that a dispatcher works, and that no call waits for one: what is due is done within seconds."""
+    from airflow_provider_b24._airflow.jobs import dispatcher_heartbeat
     from airflow_provider_b24.calls.listing import overdue_calls
 
     check = "dispatcher"
     if not examination.has_tables:
         return _no_tables(check)
     number, since = overdue_calls(_OVERDUE)
-    if since is None:
-        return Finding(check, "ok", "No call waits for a dispatcher.")
+    heartbeat = dispatcher_heartbeat(_DISPATCHER_SILENT)
+    if heartbeat.is_alive and since is None:
+        return Finding(check, "ok", "It works, and no call waits for it.")
+    if heartbeat.is_alive:
+        state = "It works, but"
+    elif heartbeat.at is None:
+        state = "None has worked yet:"
+    else:
+        state = f"None has worked since {heartbeat.at:%Y-%m-%d %H:%M:%S} UTC:"
+    waiting = "calls will wait" if since is None else f"{_calls(number)} for it, since {_time(since)} UTC"
+    return Finding(check, "failed", f"{state} {waiting}.", _how_to_start_a_dispatcher())
+
+
+def check_deadlines(examination: Examination) -> Finding:
+    """Check that robots leave time for their answer, and that processes with a time limit got theirs in time."""
+    from airflow_provider_b24.calls.listing import missed_limits
+    from airflow_provider_b24.robots.definition import LEAST_MARGIN, RobotDefinitionError
+
+    check, conn_id = "time limits", examination.connection.conn_id
+    try:
+        robots = [robot.definition for robot in examination.folder.of_connection(conn_id)]
+    except (RobotDefinitionError, OSError) as error:
+        return Finding(check, "unknown", f"Not checked: {error}")
+    narrow = [
+        f"{robot.code} ({robot.answer_before_limit:g} s)"
+        for robot in robots
+        if robot.answer_before_limit and 1 != robot.answer_before_limit < LEAST_MARGIN
+    ]
+    if narrow:
+        return Finding(
+            check,
+            "warning",
+            f"answer_before_limit leaves little time for an answer to arrive: {', '.join(narrow)}.",
+            f"Give it {LEAST_MARGIN:g} seconds or more, or True: then Airflow may be busy, and the portal, too.",
+        )
+    if not examination.has_tables:
+        return _no_tables(check)
+    missed = missed_limits(conn_id, dt.datetime.now(dt.UTC) - _DEADLINES_SINCE)
+    if not missed:
+        return Finding(
+            check, "ok", "In the last week, answers were ready before the time limits of their processes."
+        )
+    told = "; ".join(f"{one.code}: {one.number} of {one.calls} calls" for one in missed[:_SHOWN])
     return Finding(
         check,
-        "failed",
-        f"{_calls(number)} for a dispatcher, since {_time(since)} UTC: none works, or it cannot keep up.",
-        _how_to_start_a_dispatcher(),
+        "warning",
+        f"Of processes with a time limit, some waited no more, or got on_failure shortly before its end. {told} of "
+        "the last week.",
+        "Give the robot's step a longer time limit in Bitrix24, or make the DAG faster; `airflow-b24 calls --conn-id "
+        f"{conn_id} --since 1w` lists them. docs/robots.md, Time limits, tells of answer_before_limit.",
     )
 
 
@@ -122,8 +168,9 @@ def check_refused_posts(examination: Examination) -> Finding:
 
 
 def check_spool(_: Examination) -> Finding:
-    """Check that no call is left in the spool of this machine."""
+    """Check that no call is left in the spool of this machine, and that calls in it would outlive a restart."""
     from airflow_provider_b24.calls.spool import Spool, default_folder
+    from airflow_provider_b24.doctor.disks import why_it_does_not_last
 
     check, spool = "spool", Spool(default_folder())
     try:
@@ -144,6 +191,14 @@ def check_spool(_: Examination) -> Finding:
             "warning",
             f"{waiting} calls lie in {spool.folder}: Airflow's database has not taken them yet.",
             "An API server brings them into the database within seconds. If they stay, its log says why.",
+        )
+    if why := why_it_does_not_last(spool.folder):
+        return Finding(
+            check,
+            "warning",
+            f"No call lies in {spool.folder} on this machine. But {why}: calls that come while Airflow's database is "
+            "away are lost with a restart.",
+            "Let [bitrix24] spool_folder of the API servers be on a disk that outlives them: a volume, in containers.",
         )
     return Finding(check, "ok", f"No call lies in {spool.folder} on this machine.")
 

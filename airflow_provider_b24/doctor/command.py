@@ -7,8 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from airflow_provider_b24.doctor import call_checks, portal_checks, receiver_checks
-from airflow_provider_b24.doctor.airflow_checks import check_airflow
+from airflow_provider_b24.doctor import airflow_checks, call_checks, portal_checks, receiver_checks
 from airflow_provider_b24.doctor.examination import Examination
 from airflow_provider_b24.doctor.finding import Finding
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
@@ -30,6 +29,7 @@ CHECKS: tuple[Callable[[Examination], Finding], ...] = (
     call_checks.check_robot_dags,
     call_checks.check_tables,
     call_checks.check_dispatcher,
+    call_checks.check_deadlines,
     call_checks.check_waiting_calls,
     call_checks.check_refused_posts,
     call_checks.check_spool,
@@ -104,7 +104,7 @@ def examine(
 
     from airflow_provider_b24.exceptions import ConnectionConfigError
 
-    yield check_airflow()
+    yield from airflow_checks.check_all()
     try:
         connection = PortalConnection.load(conn_id)
     except (ConnectionConfigError, AirflowException) as error:

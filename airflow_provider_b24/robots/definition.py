@@ -39,7 +39,7 @@ REPLY_TASK_TYPE = "RobotReplyOperator"
 
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_LEAST_MARGIN, _GREATEST_MARGIN = 40.0, 300.0
+LEAST_MARGIN, _GREATEST_MARGIN = 40.0, 300.0
 _FILTER_KEYS = ("INCLUDE", "EXCLUDE")
 
 
@@ -158,7 +158,7 @@ class RobotDefinition:
         if wanted is False:
             return None
         if wanted is True:
-            wanted = min(max(_LEAST_MARGIN, limit / 5), _GREATEST_MARGIN)
+            wanted = min(max(LEAST_MARGIN, limit / 5), _GREATEST_MARGIN)
         return min(wanted, limit / 2)
 
     def to_registration(self, handler_url: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ import sqlalchemy as sa
 
 from airflow_provider_b24 import cli
 from airflow_provider_b24._airflow.database import writing
+from airflow_provider_b24._airflow.jobs import DispatcherJob
 from airflow_provider_b24.calls.database import make_tables
 from airflow_provider_b24.calls.intake import Intake, put_on_record
 from airflow_provider_b24.calls.new_call import NewCall
 from airflow_provider_b24.calls.spool import Spool
 from airflow_provider_b24.calls.table import VERSION_TABLE, call_table, refusal_table
 from airflow_provider_b24.doctor.command import CHECKS, examine
+from airflow_provider_b24.doctor.disks import file_system_of, why_it_does_not_last
 from airflow_provider_b24.sandbox import AnswerHtml, SandboxPortal
 
 
@@ -52,6 +55,32 @@ def tables(metadata_database):
     with writing() as session:
         session.execute(sa.delete(call_table))
         session.execute(sa.delete(refusal_table))
+
+
+@pytest.fixture(autouse=True)
+def processes(metadata_database):
+    """Airflow's processes and a dispatcher, alive; a function that changes what is known of one."""
+    from airflow.jobs.job import Job
+
+    def change(known: str, /, **values: Any) -> None:
+        with writing() as session:
+            session.execute(
+                sa.update(Job)
+                .where(Job.job_type == known)
+                .values(**values)
+                .execution_options(synchronize_session=False)
+            )
+
+    now = dt.datetime.now(dt.UTC)
+    types = ("SchedulerJob", "DagProcessorJob", "TriggererJob")
+    rows = [{"job_type": job_type, "state": "running", "latest_heartbeat": now} for job_type in types]
+    with writing() as session:
+        session.execute(sa.insert(Job), rows)
+    dispatcher = DispatcherJob()
+    dispatcher.beat()
+    yield change
+    with writing() as session:
+        session.execute(sa.delete(Job).execution_options(synchronize_session=False))
 
 
 @pytest.fixture
@@ -120,10 +149,119 @@ def verdicts(findings: dict[str, Any]) -> dict[str, str]:
 def test_a_good_installation_is_found_good(installed, findings, nothing_leaks):
     installed()
     found = findings(round_trip=True)
-    assert set(verdicts(found).values()) == {"ok"}, found
-    assert len(found) == len(CHECKS) + 2
-    assert all(not finding.advice for finding in found.values())
+    assert len(found) == len(CHECKS) + 7
     nothing_leaks(repr(found))
+    # The tests' own: a SQLite database, and a spool among the temporary files.
+    assert (found.pop("database").verdict, found.pop("spool").verdict) == ("warning", "warning")
+    assert set(verdicts(found).values()) == {"ok"}, found
+    assert all(not finding.advice for finding in found.values())
+
+
+@pytest.mark.parametrize(
+    ("job_type", "check", "verdict", "command"),
+    [
+        ("SchedulerJob", "scheduler", "failed", "airflow scheduler"),
+        ("DagProcessorJob", "DAG processor", "failed", "airflow dag-processor"),
+        ("TriggererJob", "triggerer", "warning", "airflow triggerer"),
+    ],
+)
+def test_a_process_of_airflow_that_is_not_alive(
+    connect, findings, processes, job_type, check, verdict, command
+):
+    connect()
+    processes(job_type, latest_heartbeat=dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC))
+    found = findings()[check]
+    assert found.verdict == verdict
+    assert "not since 2026-01-31 12:00:00 UTC" in found.what
+    assert f"`{command}`" in found.advice
+    processes(job_type, job_type="LocalTaskJob")
+    found = findings()[check]
+    assert (found.verdict, "never yet" in found.what) == (verdict, True)
+
+
+def test_airflows_processes_are_looked_at_without_a_connection(findings, processes):
+    processes("SchedulerJob", state="failed")
+    found = findings()
+    assert (found["scheduler"].verdict, found["connection"].verdict) == ("failed", "failed")
+
+
+def test_examples_beside_the_robots(connect, findings, monkeypatch):
+    connect()
+    monkeypatch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "True")
+    found = findings()["examples"]
+    assert (found.verdict, "[core] load_examples" in found.advice) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"latest_heartbeat": dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)}, "since 2026-01-31 12:00:00 UTC:"),
+        ({"state": "success"}, "None has worked since "),
+        ({"job_type": "LocalTaskJob"}, "None has worked yet:"),
+    ],
+    ids=["lost", "ended", "none"],
+)
+def test_no_dispatcher_works_although_no_call_waits(connect, findings, processes, values, said):
+    connect()
+    processes("Bitrix24DispatcherJob", **values)
+    found = findings()["dispatcher"]
+    assert found.verdict == "failed"
+    assert said in found.what
+    assert found.what.endswith("calls will wait.")
+
+
+def test_a_spool_in_memory_or_in_a_container():
+    mounts = (
+        "22 1 0:21 / / rw,relatime shared:1 - overlay overlay rw\n"
+        "23 22 0:22 / /run rw,nosuid - tmpfs tmpfs rw,size=1k\n"
+        "24 22 8:1 / /opt/air\\040flow rw - ext4 /dev/sda1 rw\n"
+        "25 22 8:2 / /data rw - tmpfs tmpfs rw\n26 25 8:3 / /data rw master:2 - xfs /dev/sdb rw\n"
+        "a line of another kind\n"
+    )
+    kinds = {
+        path: file_system_of(Path(path), mounts)
+        for path in ("/var/calls", "/run/calls", "/runner", "/opt/air flow/spool", "/data/calls")
+    }
+    assert list(kinds.values()) == ["overlay", "tmpfs", "overlay", "ext4", "xfs"]
+    assert file_system_of(Path("/x"), "") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("tmpfs", "in memory"), ("overlay", "this container"), ("ext4", None)]
+)
+def test_a_spool_that_goes_with_a_restart(monkeypatch, tmp_path, kind, said):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 0:21 / / rw - {kind} none rw\n")
+    monkeypatch.setattr("airflow_provider_b24.doctor.disks._MOUNTS", mounts)
+    why = why_it_does_not_last(Path("/srv/calls"))
+    assert (why is None) if said is None else (said in why)
+
+
+def test_a_margin_that_is_narrow(connect, findings, dags_folder):
+    connect()
+    robot = "import datetime as dt\n" + ROBOT.replace(
+        'conn_id="crm")', 'conn_id="crm", answer_before_limit=dt.timedelta(seconds=5))'
+    )
+    (dags_folder / "score.py").write_text(robot.format(code="score"))
+    found = findings()["time limits"]
+    assert (found.verdict, "score (5 s)" in found.what) == ("warning", True)
+
+
+def test_time_limits_that_were_too_short(connect, findings, call_on_record):
+    connect()
+    limit = {"process_ends_at": ago(hours=1), "answer_by": ago(hours=2)}
+    call_on_record("t1", state="answered", answered_at=ago(hours=3), **limit)
+    call_on_record("t2", state="failure-answered", answered_at=ago(hours=3), **limit)  # its run failed
+    call_on_record("t3", conn_id="another", state="too-late", **limit)
+    call_on_record("t4", state="too-late")
+    assert findings()["time limits"].verdict == "ok"
+    call_on_record("t5", state="too-late", **limit)
+    call_on_record("t6", state="failure-answered", answered_at=ago(hours=1.9), **limit)
+    call_on_record("t7", code="other", state="too-late", **limit)
+    found = findings()["time limits"]
+    assert found.verdict == "warning"
+    assert "score: 2 of 4 calls; other: 1 of 1 calls of the last week" in found.what
+    assert "longer time limit" in found.advice
 
 
 def test_only_an_event_of_the_portal_shows_the_way_back(installed, findings, bitrix):
@@ -150,6 +288,11 @@ def test_a_connection_without_tokens(connect, findings, served):
     found = findings()
     assert verdicts(found) == {
         "Airflow": "ok",
+        "database": "warning",
+        "scheduler": "ok",
+        "DAG processor": "ok",
+        "triggerer": "ok",
+        "examples": "ok",
         "connection": "ok",
         "address": "unknown",
         "credentials": "failed",
@@ -167,9 +310,10 @@ def test_a_connection_without_tokens(connect, findings, served):
         "robot DAGs": "ok",
         "tables": "ok",
         "dispatcher": "ok",
+        "time limits": "ok",
         "waiting calls": "ok",
         "refused posts": "ok",
-        "spool": "ok",
+        "spool": "warning",
     }
     assert "airflow-b24 connect crm" in found["credentials"].advice
     assert "application_token" in found["proof of origin"].what
@@ -423,9 +567,8 @@ def test_tables_that_are_not_there(connect, findings, statement, airflow_session
             session.execute(sa.text(f"INSERT INTO {VERSION_TABLE} VALUES (:version)"), {"version": version})
     assert found["tables"].verdict == "failed"
     assert "`airflow db migrate`" in found["tables"].advice
-    assert [found[check].verdict for check in ("dispatcher", "waiting calls", "refused posts")] == [
-        "unknown"
-    ] * 3
+    unchecked = ("dispatcher", "time limits", "waiting calls", "refused posts")
+    assert [found[check].verdict for check in unchecked] == ["unknown"] * 4
 
 
 @pytest.mark.parametrize(
@@ -455,7 +598,7 @@ def test_calls_that_no_dispatcher_takes_up(
     call_on_record(conn_id="another", **values)
     found = findings()["dispatcher"]
     assert found.verdict == "failed"
-    assert found.what.startswith("1 call waits for a dispatcher, since ")
+    assert found.what.startswith("It works, but 1 call waits for it, since ")
     assert f"[bitrix24] dispatcher is {where} here" in found.advice
     assert advice in found.advice
 
@@ -562,8 +705,8 @@ def test_a_spool_that_may_not_be_read(connect, findings, spool):
 
 def test_a_connection_that_cannot_be_used(connect, findings):
     connect(client_secret=None)
-    airflow, finding = findings().values()
-    assert airflow.verdict == "ok"
+    finding = list(findings().values())[-1]
+    assert finding.check == "connection"
     assert finding.verdict == "failed"
     assert "client_secret is missing" in finding.what
 
