@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _command_line(sys.argv[1:] if arguments is None else arguments)
     try:
         if chosen.command in _AIRFLOW_COMMANDS:
-            become_server_process()
+            become_server_process(quiet=chosen.command != "dispatcher")
             return _run_with_airflow(chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
@@ -89,13 +89,18 @@ def _airflow_command(name: str) -> _AirflowCommand:
 def _run_with_airflow(chosen: argparse.Namespace) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
+    from airflow_provider_b24.progress import progress
+
     try:
-        set_up_log()
-        return _airflow_command(chosen.command).run(chosen)
+        with progress("Loading Airflow"):
+            set_up_log()
+            command = _airflow_command(chosen.command)
+        return command.run(chosen)
     except SQLAlchemyError as error:  # its own text has the statement in it, values and all
         sys.stderr.write(
             f"Error: Airflow's database cannot be read or written ({type(error).__name__}). Is it up, and has "
-            "`airflow db migrate` been run? `airflow db check` tries to reach it.\n"
+            "`airflow db migrate` been run? `airflow db check` tries to reach it; `airflow-b24 doctor` says what is "
+            "missing.\n"
         )
         return 1
 

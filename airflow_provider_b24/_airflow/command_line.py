@@ -4,10 +4,10 @@
 3.0      The log goes to whatever ``sys.stdout`` is when a line is written.
 3.0 on   ``_AIRFLOW_PROCESS_CONTEXT=server`` says that the database may be asked for connections, as Airflow's own
          commands do. ``import airflow.settings`` sets up Airflow's log, on the standard output.
-3.0-3.1  DAG files are read by ``airflow.models.dagbag``, later by ``airflow.dag_processing.dagbag``: both log it.
+3.0-3.2  What is read and loaded is logged at INFO: connections, DAG files, plugins of Alembic.
 =======  ====================================================================================================
 
-What is for 3.0 may go when the provider needs 3.1, what is for 3.1 when it needs 3.2.
+What is for 3.0 may go when the provider needs 3.1.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import os
 import sys
 from contextlib import redirect_stdout
 
-_QUIET = "airflow.dag_processing.dagbag=WARNING airflow.models.dagbag=WARNING"
 
+def become_server_process(*, quiet: bool) -> None:
+    """Say, before Airflow is imported, that this process may use its database.
 
-def become_server_process() -> None:
-    """Say, before Airflow is imported, that this process may use its database, and keep it quiet."""
+    :param quiet: whether Airflow shall log warnings and errors only: what it reads and loads is no news to whoever
+        waits for a table. ``AIRFLOW__LOGGING__LOGGING_LEVEL`` in the environment comes first.
+    """
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-    # That DAG files are read now is no news to whoever waits for a table of robots.
-    os.environ.setdefault("AIRFLOW__LOGGING__NAMESPACE_LEVELS", _QUIET)
+    if quiet and "airflow" not in sys.modules:
+        os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
 
 
 def set_up_log() -> None:
@@ -37,6 +39,7 @@ def set_up_log() -> None:
     for handler in logging.getLogger().handlers:
         if getattr(handler, "_use_stderr", True) is False:  # Airflow 3.0
             handler._use_stderr = True  # type: ignore[attr-defined]
+    logging.getLogger("airflow_provider_b24").setLevel(logging.INFO)
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
     logging.getLogger("airflow.models.variable").addFilter(_is_not_said_again)
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
-
-from airflow_provider_b24.calls.background import Background
-from airflow_provider_b24.calls.database import make_tables
-from airflow_provider_b24.calls.dispatcher import Dispatcher
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +20,10 @@ def run(_arguments: argparse.Namespace) -> int:
 
     :return: exit code 0.
     """
-    logging.getLogger("airflow_provider_b24").setLevel(logging.INFO)
+    from airflow_provider_b24.calls.background import Background
+    from airflow_provider_b24.calls.database import make_tables
+    from airflow_provider_b24.calls.dispatcher import Dispatcher
+
     make_tables()
     dispatcher = Dispatcher()
     background = Background([dispatcher.turn])

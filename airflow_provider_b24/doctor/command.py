@@ -63,11 +63,16 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from airflow_provider_b24.progress import progress
+
     findings: list[Finding] = []
     try:
-        findings.extend(
-            examine(arguments.conn_id, dags_folder=arguments.dags_folder, round_trip=arguments.round_trip)
-        )
+        with progress("Checking Airflow") as show:
+            for finding in examine(
+                arguments.conn_id, dags_folder=arguments.dags_folder, round_trip=arguments.round_trip
+            ):
+                findings.append(finding)
+                show(f"{len(findings)} checks done, the last: {finding.check}")
     except SQLAlchemyError as error:
         findings.append(
             Finding(

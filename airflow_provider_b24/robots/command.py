@@ -207,13 +207,17 @@ def _delete(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
 
 
 def _compare(hook: Bitrix24Hook, arguments: argparse.Namespace) -> _Comparison:
+    from airflow_provider_b24.progress import progress
     from airflow_provider_b24.robots.dags_folder import read_dags_folder
     from airflow_provider_b24.robots.registry import make_plan
 
-    folder = read_dags_folder(arguments.dags_folder)
-    plan = make_plan(hook, folder)
-    robots = folder.of_connection(hook.bitrix24_conn_id)
-    dags = _ask_airflow(robots)
+    with progress("Reading the DAG files") as show:
+        folder = read_dags_folder(arguments.dags_folder)
+        show("Asking the portal")
+        plan = make_plan(hook, folder)
+        show("Asking Airflow's database")
+        robots = folder.of_connection(hook.bitrix24_conn_id)
+        dags = _ask_airflow(robots)
     if dags is None:
         _say("Airflow's database cannot be read: whether the robots' DAGs are parsed is not known.")
     return _Comparison(robots, plan, dags)

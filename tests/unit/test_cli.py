@@ -23,10 +23,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_help_does_not_import_airflow_or_a_web_server() -> None:
+@pytest.mark.parametrize("command", [None, "robots", "calls", "dispatcher", "connect", "doctor", "sandbox"])
+def test_help_does_not_import_airflow_or_a_web_server(command: str | None) -> None:
     program = (
         "import sys; from airflow_provider_b24.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({[*filter(None, [command]), '--help']})\n"
         "except SystemExit: pass\n"
         "print(sorted({'airflow', 'fastapi', 'requests', 'httpx', 'rich'} & set(sys.modules)))"
     )

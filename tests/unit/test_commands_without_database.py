@@ -90,6 +90,15 @@ def test_the_doctor_still_prints_json(run: Run) -> None:
     assert_tells_no_more(done)
 
 
+@pytest.mark.parametrize("run", [NOT_MIGRATED], indirect=True)
+def test_nothing_of_airflows_log_is_in_the_way(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "dags" / "one.py").write_text("from airflow.sdk import dag\n")
+    done = run("doctor", "crm")
+
+    assert done.stdout.splitlines()[0].split() == ["Check", "Finding"]
+    assert done.stderr == ""
+
+
 def assert_tells_no_more(done: subprocess.CompletedProcess[str]) -> None:
     told = done.stdout + done.stderr
     assert not [
