@@ -79,6 +79,13 @@ def _views(pages: str) -> list[dict[str, Any]]:
             "category": "Bitrix24",
         },
         {
+            "name": "Connections",
+            "href": f"{pages}/connections",
+            "destination": "nav",
+            "url_route": "bitrix24_connections",
+            "category": "Bitrix24",
+        },
+        {
             "name": "Bitrix24 call",
             "href": f"{pages}/run?dag_id={{DAG_ID}}&run_id={{RUN_ID}}",
             "destination": "dag_run",

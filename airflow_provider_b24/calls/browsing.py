@@ -172,6 +172,26 @@ def count_by_state(wanted: Wanted, session: Session) -> dict[CallState, int]:
     return {one: counts[one] for one in STATES if one in counts}
 
 
+def last_received(visible: Collection[str], session: Session, among: int) -> dict[str, dt.datetime]:
+    """Tell when the last call came over each connection.
+
+    :param visible: of calls of these DAGs.
+    :param among: look at so many of the newest calls; a connection with none of them is left out.
+    :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
+    """
+    call = call_table.c
+    newest = sa.select(call.conn_id, call.dag_id, call.received_at).order_by(
+        call.received_at.desc(), call.id.desc()
+    )
+    some = newest.limit(among).subquery()
+    query = (
+        sa.select(some.c.conn_id, sa.func.max(some.c.received_at))
+        .where(some.c.dag_id.in_(list(visible)))
+        .group_by(some.c.conn_id)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def dag_ids_on_record(session: Session) -> list[str]:
     """Name the DAGs that calls are for, in order.
 

@@ -6,11 +6,15 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_provider_b24.doctor import airflow_checks, call_checks, portal_checks, receiver_checks
 from airflow_provider_b24.doctor.examination import Examination
 from airflow_provider_b24.doctor.finding import Finding
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.robots.dags_folder import DagsFolder
 
 CHECKS: tuple[Callable[[Examination], Finding], ...] = (
     portal_checks.check_address,
@@ -96,12 +100,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(
-    conn_id: str, *, dags_folder: Path | None = None, round_trip: bool = False, patience: float = 20.0
+    conn_id: str,
+    *,
+    dags_folder: Path | None = None,
+    declared: DagsFolder | None = None,
+    round_trip: bool = False,
+    patience: float = 20.0,
 ) -> Iterator[Finding]:
     """Do all checks, one after the other.
 
     :param conn_id: the Airflow connection.
     :param dags_folder: where the DAG files are; Airflow's own DAG folder by default.
+    :param declared: what they declare, where that is known from elsewhere: then no DAG file is read.
     :param round_trip: whether the portal shall post a test event to the receiver.
     :param patience: seconds to wait for that event.
     """
@@ -122,7 +132,7 @@ def examine(
         return
     kind = "an application" if connection.kind == "oauth" else "an incoming webhook"
     yield Finding("connection", "ok", f"{conn_id} is {kind} of {connection.portal_url}.")
-    examination = Examination(connection, dags_folder, round_trip, patience)
+    examination = Examination(connection, dags_folder, round_trip, patience, declared)
     for check in CHECKS:
         yield check(examination)
 

@@ -51,12 +51,14 @@ class Examination:
     :param connection: as Airflow has it.
     :param dags_folder: where the DAG files are; Airflow's own DAG folder by default.
     :param round_trip: whether the portal shall post a test event to the receiver.
+    :param declared: what the DAG files declare, where that is known without reading them.
     """
 
     connection: PortalConnection
     dags_folder: Path | None = None
     round_trip: bool = False
     patience: float = field(default=20.0, repr=False)
+    declared: DagsFolder | None = field(default=None, repr=False)
 
     @cached_property
     def portal(self) -> PortalConnection:
@@ -76,6 +78,8 @@ class Examination:
         """
         from airflow_provider_b24.robots.dags_folder import read_dags_folder
 
+        if self.declared is not None:
+            return self.declared
         return read_dags_folder(self.dags_folder)
 
     @cached_property

@@ -36,3 +36,23 @@ def _limit_at(place: str) -> SharedLimit | None:
             why,
         )
         return None
+
+
+def requests_held(host: str) -> float | None:
+    """Tell how many requests a portal's bucket holds now, as far as those know who share it here.
+
+    :param host: the portal's host, with its port if it is not the usual one.
+    :return: ``None`` where nothing is shared, or it cannot be read now.
+    """
+    from airflow_provider_b24.rest.bucket import Bucket
+
+    def look(record: str | None, now: float) -> tuple[None, float]:
+        bucket = Bucket.from_json(record) if record else None
+        return None, sum(max(0.0, empty - now) for empty in bucket.lanes) if bucket else 0.0
+
+    limit = configured_limit()
+    try:
+        return None if limit is None else limit.update(host.lower(), look)
+    except Exception as error:
+        log.info("The shared request limit of %s cannot be read (%s).", host, type(error).__name__)
+        return None

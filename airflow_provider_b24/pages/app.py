@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from airflow_provider_b24._airflow.database import DatabaseHangsError
-from airflow_provider_b24.pages import acting, calls, robots
+from airflow_provider_b24.pages import acting, calls, connections, robots
 from airflow_provider_b24.pages.rendering import render
 from airflow_provider_b24.pages.visitors import NotSignedInError
 from airflow_provider_b24.receiver.answers import RefusedError, anonymous
@@ -31,6 +31,7 @@ def create_app() -> FastAPI:
     app.include_router(calls.router)
     app.include_router(acting.router)
     app.include_router(robots.router)
+    app.include_router(connections.router)
     handlers: dict[Any, Any] = {
         NotSignedInError: _sign_in,
         RefusedError: _refusal,

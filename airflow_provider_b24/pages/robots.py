@@ -113,17 +113,10 @@ def _plan(conn_id: str, apply_as: str | None = None) -> dict[str, Any]:
     """
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
-    with reading() as session:
-        known = _known_robots(session)
-    # What its file no longer has is not registered again.
-    declared = [
-        DeclaredRobot(dag_id, str(robot.dag.fileloc), robot.definition)
-        for dag_id, robot in known.items()
-        if robot.definition is not None and robot.status.obstacle is None
-    ]
+    declared = declared_robots()
     try:
         with Bitrix24Hook(conn_id) as hook:
-            plan: Plan = make_plan(hook, DagsFolder(tuple(declared)))
+            plan: Plan = make_plan(hook, declared)
             outcomes: list[Outcome] = []
             if apply_as is not None:
                 steps = plan.of("add", "update")
@@ -140,6 +133,20 @@ def _plan(conn_id: str, apply_as: str | None = None) -> dict[str, Any]:
         words = f"The connection cannot be used ({type(error).__name__})."
         return {"plan": None, "problem": words, "outcomes": None}
     return {"plan": plan, "problem": None, "outcomes": outcomes if apply_as is not None else None}
+
+
+def declared_robots() -> DagsFolder:
+    """Tell which robots the DAG files declare, as Airflow has parsed them: an API server need not have the files."""
+    with reading() as session:
+        known = _known_robots(session)
+    # What its file no longer has is not registered again.
+    return DagsFolder(
+        tuple(
+            DeclaredRobot(dag_id, str(robot.dag.fileloc), robot.definition)
+            for dag_id, robot in known.items()
+            if robot.definition is not None and robot.status.obstacle is None
+        )
+    )
 
 
 def _known_robots(session: Session) -> dict[str, RobotAtHand]:
