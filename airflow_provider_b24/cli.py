@@ -1,4 +1,4 @@
-"""The command `airflow-b24`: what it offers, and where each part of it lives.
+"""The command `airflow-b24`: what it offers, and where each part of it lives; and the same as `airflow bitrix24`.
 
 Subcommands are imported when they are called: `airflow-b24 --help` must not wait for Airflow.
 """
@@ -11,7 +11,12 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from airflow_provider_b24._airflow.command_line import become_server_process, set_up_log
+from airflow_provider_b24._airflow.command_line import (
+    Command,
+    become_server_process,
+    commands_of_airflow,
+    set_up_log,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +34,13 @@ class _AirflowCommand(Protocol):
         """Do it and give the exit code."""
 
 
+_DISPATCHER = "dispatcher"
+
 #: Subcommands that work with Airflow: where each lives, and what it is good for.
 _AIRFLOW_COMMANDS = {
     "robots": ("robots.command", "compare the robots of your DAGs with a portal, and register them"),
     "calls": ("calls.command", "list robot calls and what became of them; answer one by hand; try again"),
-    "dispatcher": (
+    _DISPATCHER: (
         "calls.dispatcher_command",
         "start runs for calls and send answers, as a process of its own",
     ),
@@ -51,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _command_line(sys.argv[1:] if arguments is None else arguments)
     try:
         if chosen.command in _AIRFLOW_COMMANDS:
-            become_server_process(quiet=chosen.command != "dispatcher")
-            return _run_with_airflow(chosen)
+            return _run_with_airflow(chosen.command, chosen)
         if chosen.command == "sandbox":
             return _sandbox(chosen)
         return _demo(chosen)
@@ -60,6 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def airflow_commands() -> list[object]:
+    """Give what works with Airflow to `airflow`, as `airflow bitrix24 COMMAND`; Airflow 3.2 and later asks."""
+    commands = [
+        Command(
+            name,
+            purpose,
+            _airflow_command(name).add_arguments,
+            partial(_run_with_airflow, name),
+            logs=name == _DISPATCHER,
+        )
+        for name, (_, purpose) in _AIRFLOW_COMMANDS.items()
+    ]
+    return commands_of_airflow("bitrix24", "Robots of Bitrix24, their calls and answers", commands)
 
 
 def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
@@ -86,7 +107,8 @@ def _airflow_command(name: str) -> _AirflowCommand:
     return cast("_AirflowCommand", import_module(f"airflow_provider_b24.{_AIRFLOW_COMMANDS[name][0]}"))
 
 
-def _run_with_airflow(chosen: argparse.Namespace) -> int:
+def _run_with_airflow(name: str, chosen: argparse.Namespace) -> int:
+    become_server_process(quiet=name != _DISPATCHER)
     from sqlalchemy.exc import SQLAlchemyError
 
     from airflow_provider_b24.progress import progress
@@ -94,7 +116,7 @@ def _run_with_airflow(chosen: argparse.Namespace) -> int:
     try:
         with progress("Loading Airflow"):
             set_up_log()
-            command = _airflow_command(chosen.command)
+            command = _airflow_command(name)
         return command.run(chosen)
     except SQLAlchemyError as error:  # its own text has the statement in it, values and all
         sys.stderr.write(

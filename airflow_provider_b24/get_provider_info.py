@@ -49,6 +49,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_b24.operators.links.CallLink",
             "airflow_provider_b24.operators.links.PortalLink",
         ],
+        "cli": ["airflow_provider_b24.cli.airflow_commands"],
         "db-managers": ["airflow_provider_b24.calls.database.CallsDBManager"],
         "plugins": [{"name": "bitrix24", "plugin-class": "airflow_provider_b24.plugin.Bitrix24Plugin"}],
         "config": {

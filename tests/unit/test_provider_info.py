@@ -20,7 +20,9 @@ def test_it_passes_the_schema_that_airflow_validates_with():
     jsonschema.validate(INFO, schema("provider_info.schema.json"))
 
 
-@pytest.mark.parametrize("part", ["connection-types", "config", "plugins", "notifications", "db-managers"])
+@pytest.mark.parametrize(
+    "part", ["connection-types", "config", "plugins", "notifications", "db-managers", "cli"]
+)
 def test_it_passes_the_stricter_schema_of_airflows_own_providers(part):
     strict = schema("provider.yaml.schema.json")
     if part not in strict["properties"]:
