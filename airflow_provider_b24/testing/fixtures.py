@@ -13,7 +13,8 @@ Airflow's DAG folder. Calls with `bitrix24_connection` need the database, too: i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,8 @@ def run_robot(
     """Run a robot's DAG in this process, for a process in the portal that really waits for its answer.
 
     Call it with the DAG and the robot's properties. It returns what the process received, as Bitrix24 keeps it
-    (`Y` for true, text for numbers): the values of the failure answer where the DAG failed.
+    (`Y` for true, text for numbers): the values of the failure answer where the DAG failed. Which tasks have failed,
+    and why, is printed then: pytest shows it with a test that fails.
     """
 
     def run(dag: DAG, **properties: Any) -> Mapping[str, Any]:
@@ -68,6 +70,7 @@ def run_robot(
         definition = definition_of(dag)
         if definition is None:
             raise TypeError(f"DAG {dag.dag_id!r} is no robot: it was not made with @robot_dag")
+        _look_for_database()
         with sandbox_portal.changed:
             sandbox_portal.robot_registry.add(
                 definition.kind, sandbox_portal.application.client_id, definition.to_registration(_NOBODY)
@@ -83,27 +86,69 @@ def run_robot(
     return run
 
 
+def _look_for_database() -> None:
+    """Fail with what to do where Airflow has no database: `dag.test()` would with a page of SQL."""
+    from sqlalchemy import inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from airflow_provider_b24._airflow.database import DatabaseHangsError, reading
+    from airflow_provider_b24._airflow.home import airflow_home
+
+    try:
+        with reading() as session:
+            if inspect(session.connection()).has_table("dag_run"):
+                return
+        what = "has no tables"
+    except (SQLAlchemyError, DatabaseHangsError) as error:
+        what = f"cannot be read ({type(error).__name__})"
+    pytest.fail(
+        f"run_robot needs Airflow's database, and it {what}. Run `airflow db migrate` once, with the same environment "
+        f"as pytest: AIRFLOW_HOME is {airflow_home()} here. docs/testing.md shows which variables to set.",
+        pytrace=False,
+    )
+
+
 @contextmanager
-def _without_pauses(dag: DAG) -> Iterator[None]:
-    """Let tasks that fail be retried at once: a test has nothing to wait for."""
+def _without_pauses(dag: DAG) -> Iterator[list[str]]:
+    """Let tasks that fail be retried at once, as a test has nothing to wait for, and note which fail, and why."""
     from airflow_provider_b24.robots.definition import REPLY_TASK_ID
 
-    delays = [(task, task.retry_delay) for task in dag.tasks if task.task_id != REPLY_TASK_ID]
-    for task, _ in delays:
-        task.retry_delay = dt.timedelta(0)
+    failures: list[str] = []
+
+    def note(context: Mapping[str, Any]) -> None:
+        failures.append(_failure(context["task_instance"].task_id, context.get("exception")))
+
+    before = [(task, task.retry_delay, task.on_failure_callback) for task in dag.tasks]
+    for task, _, callbacks in before:
+        if task.task_id != REPLY_TASK_ID:
+            task.retry_delay = dt.timedelta(0)
+        others = callbacks if isinstance(callbacks, Sequence) else [callbacks] if callbacks else []
+        task.on_failure_callback = [*others, note]
     try:
-        yield
+        yield failures
     finally:
-        for task, delay in delays:
-            task.retry_delay = delay
+        for task, delay, callbacks in before:
+            task.retry_delay, task.on_failure_callback = delay, callbacks
+
+
+def _failure(task_id: str, error: object) -> str:
+    if not isinstance(error, BaseException):
+        return f"task {task_id}: its log says why"  # before 3.3, `dag.test()` does not tell callbacks
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"task {task_id}: {type(error).__name__}: {error}{place}"
 
 
 def _run(dag: DAG, definition: RobotDefinition, call: RobotCall) -> None:
     """Run all tasks, then do what the dispatcher does when a run has failed: answer with the values for failure."""
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 
-    with _without_pauses(dag):
+    with _without_pauses(dag) as failures:
         dag_run = dag.test(run_conf=call.to_conf())
-    if dag_run.state == "failed" and call.use_subscription:
+    if dag_run.state != "failed":
+        return
+    if call.use_subscription:
         with Bitrix24Hook(definition.bitrix24_conn_id) as hook:
             hook.send_event(call.token, definition.answer(definition.on_failure, complete=False))
+    # Last, so that it stands below what Airflow prints.
+    print("\n  ".join([f"The DAG {dag.dag_id} has failed; its process got on_failure.", *failures]))  # noqa: T201
