@@ -149,6 +149,14 @@ def test_a_link_to_a_run_leaves_the_frame_and_the_run_has_the_call_as_a_tab(
     page.find("//a[contains(., 'Bitrix24 call')]")
 
 
+@pytest.mark.skipif(airflow_version() < (3, 1), reason="Airflow 3.0 has no place for pages in its UI")
+def test_doctor_is_run_with_a_button(chromium: Any, open_frame: Any) -> None:
+    page = open_frame("/plugin/bitrix24_connections")
+    page.click("//section[@id='connection-bitrix24_default']//button[text()='Run doctor']")
+    page.find("//td[contains(., 'Permitted: bizproc')]")
+    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_look_is_airflows(chromium: Any, open_frame: Any) -> None:
     page = open_frame("/plugin/bitrix24_calls")
     page.find("//h1[text()='Calls']")
