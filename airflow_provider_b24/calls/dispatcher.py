@@ -21,6 +21,7 @@ from airflow_provider_b24._airflow.jobs import DispatcherJob
 from airflow_provider_b24.calls import metrics
 from airflow_provider_b24.calls.adoption import adopt_runs
 from airflow_provider_b24.calls.answering import BATCH, Sender
+from airflow_provider_b24.calls.browsing import waits_for_person
 from airflow_provider_b24.calls.changes import now_utc
 from airflow_provider_b24.calls.starting import Starter
 from airflow_provider_b24.calls.table import OPEN_STATES, call_table
@@ -93,7 +94,7 @@ class Dispatcher:
             self.watcher.watch()
             self._send()
         if self._count.is_due():
-            self._show_open()
+            self._show_numbers()
         if self._purge.is_due():
             purge(keep_days())
         return looked_at > 0
@@ -142,10 +143,11 @@ class Dispatcher:
         return sent
 
     @staticmethod
-    def _show_open() -> None:
-        query = sa.select(sa.func.count()).select_from(call_table).where(call_table.c.state.in_(OPEN_STATES))
+    def _show_numbers() -> None:
+        query = sa.select(sa.func.count()).select_from(call_table)
         with reading() as session:
-            metrics.show_open(session.scalar(query) or 0)
+            metrics.show_open(session.scalar(query.where(call_table.c.state.in_(OPEN_STATES))) or 0)
+            metrics.show_waiting(session.scalar(query.where(waits_for_person())) or 0)
 
 
 def purge(days: int) -> int:

@@ -8,6 +8,7 @@
 ``bitrix24.robot_calls.repeated``    counter  answers of the dispatcher that must be sent again
 ``bitrix24.robot_calls.start_delay`` timer    from the call's arrival to its run, with the tag ``dag_id``
 ``bitrix24.robot_calls.open``        gauge    calls that wait for a run or an answer
+``bitrix24.robot_calls.waiting``     gauge    calls among them that wait for a person
 ===================================  =======  ==============================================================
 """
 
@@ -53,3 +54,9 @@ def show_open(number: int) -> None:
     """Tell how many calls are open."""
     with harmless():
         server_stats().gauge("bitrix24.robot_calls.open", number)
+
+
+def show_waiting(number: int) -> None:
+    """Tell how many calls wait for a person."""
+    with harmless():
+        server_stats().gauge("bitrix24.robot_calls.waiting", number)

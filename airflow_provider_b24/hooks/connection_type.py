@@ -24,14 +24,14 @@ def _text(label: str, description: str) -> dict[str, Any]:
 
 
 FIELD_BEHAVIOUR: dict[str, Any] = {
-    # The port is not hidden: Airflow's Test button would send 0 for it, and be refused.
+    # The port is not hidden: for one that is empty the Test button of Airflow 3.3 sends 0, and is refused.
     "hidden-fields": ["schema"],
     "relabeling": {"host": "Portal", "login": "Webhook user id", "password": "Webhook code"},
     "placeholders": {
         "host": "example.bitrix24.com, or the whole webhook URL",
         "login": "incoming webhook only, e.g. 1",
         "password": "incoming webhook only",
-        "port": "empty, unless the portal's address has one",
+        "port": "443, or the portal's own: the Test button needs it",
     },
 }
 """What becomes of the fields that every connection has."""

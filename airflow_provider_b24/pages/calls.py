@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from airflow_provider_b24._airflow.database import reading
 from airflow_provider_b24.calls.browsing import Wanted, browse, count, count_by_state, dag_ids_on_record
@@ -18,7 +18,7 @@ from airflow_provider_b24.calls.listing import list_refusals
 from airflow_provider_b24.calls.robots_at_hand import RobotsAtHand
 from airflow_provider_b24.calls.table import call_table
 from airflow_provider_b24.pages.query import SINCE_CHOICES, STATE_CHOICES, ListQuery, midnight
-from airflow_provider_b24.pages.rendering import HEADERS, render
+from airflow_provider_b24.pages.rendering import HEADERS, render, shown
 from airflow_provider_b24.pages.timeline import timeline, who
 from airflow_provider_b24.pages.visitors import Visitor, visitor
 from airflow_provider_b24.receiver.answers import RefusedError
@@ -89,6 +89,20 @@ def show_call(call_id: str, request: Request, user: SignedIn) -> Response:
     if call is None or not user.may_see(call.report.dag_id):
         raise no_such_call()
     return _call_page(call, request, user)
+
+
+@router.get("/waiting")
+def tell_waiting(user: SignedIn) -> Response:
+    """Tell programs as JSON which calls wait for a person, the newest first: for alarms."""
+    with reading() as session:
+        wanted = Wanted(visible=user.visible(dag_ids_on_record(session)), state="waiting")
+        calls, more = browse(wanted, session, limit=_WAITING_SHOWN)
+        number = count(wanted, session, _MOST_COUNTED) if more else len(calls)
+    told = [
+        {name: value if value is None else shown(value, name) for name, value in call.to_json().items()}
+        for call in calls
+    ]
+    return JSONResponse({"number": number, "calls": told}, headers=HEADERS)
 
 
 @router.get("/run")

@@ -132,8 +132,14 @@ def run_doctor(
         raise RefusedError(403, "forbidden", "You may not edit this connection, and so not examine it.")
     with writing() as session:
         write_audit_entry(session, "bitrix24_connection_examined", user.name, extra={"connection": conn_id})
+    findings = _examine(conn_id)
     return render(
-        request, "doctor.html", conn_id=conn_id, findings=_examine(conn_id), token=user.form_token()
+        request,
+        "doctor.html",
+        conn_id=conn_id,
+        findings=findings,
+        counts=Counter(finding.verdict for finding in findings),
+        token=user.form_token(),
     )
 
 
@@ -208,7 +214,12 @@ def _holder(connection: PortalConnection, installation: Installation | None) -> 
             "When this person is dismissed, the webhook has to be moved to a system user in Bitrix24.",
         )
     if installation is None or installation.user_id is None:
-        return "application", "not known: the application was not connected yet", ""
+        why = (
+            "its tokens were entered by hand"
+            if connection.tokens
+            else "the application was not connected yet"
+        )
+        return "application", f"not known here: {why}", ""
     name = installation.user_name or "a user without a name"
     role = {True: ", an administrator then", False: ", no administrator then", None: ""}
     return (

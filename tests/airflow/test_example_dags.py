@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import time
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ def test_every_example_is_known_to_airflow_and_nothing_else_is_needed(live_airfl
         "example_bitrix24_external_worker",
         "example_bitrix24_make_offer",
         "example_bitrix24_score_lead",
+        "example_bitrix24_waiting_calls",
     }
     assert names <= set(live_airflow.dags())
     assert live_airflow.import_errors() == {}
@@ -101,6 +103,43 @@ def test_an_ordinary_dag_answers_with_token_and_values_from_another_task(
         e.message for e in process.log
     ]
     live_airflow.wait_for_run("example_bitrix24_answer_without_robot_dag", run_id, timeout=SECONDS)
+
+
+def test_waiting_calls_tells_a_person_of_a_call_whose_dag_is_paused(
+    live_airflow: LocalAirflow, live_portal: SandboxPortal
+) -> None:
+    alarm, robot = "example_bitrix24_waiting_calls", "example_bitrix24_score_lead"
+    live_airflow.add_connection(
+        "airflow_api",
+        {"conn_type": "http", "host": live_airflow.url, "login": "alarm", "password": "everybody is admin"},
+    )
+    live_airflow.request("PATCH", f"dags/{robot}", {"is_paused": True})
+    try:
+        process = live_portal.start_process([CallRobot("example_score_lead", {"budget": 1}, name="Scoring")])
+        token = requests.get(f"{live_airflow.url}/auth/token", timeout=SECONDS).json()["access_token"]
+
+        def waits() -> bool:
+            told = requests.get(
+                f"{live_airflow.url}/bitrix24-pages/waiting",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=SECONDS,
+            ).json()
+            return process.id in {call["process"] for call in told["calls"]}
+
+        until = time.monotonic() + SECONDS
+        while not waits():
+            assert time.monotonic() < until, "the call does not wait"
+            time.sleep(0.5)
+        live_airflow.request("PATCH", f"dags/{alarm}", {"is_paused": False})
+        run_id = live_airflow.trigger(alarm, {"person": 1})
+        live_airflow.wait_for_run(alarm, run_id, timeout=SECONDS)
+    finally:
+        live_airflow.request("PATCH", f"dags/{alarm}", {"is_paused": True})
+        live_airflow.request("PATCH", f"dags/{robot}", {"is_paused": False})
+
+    told = live_portal.records("notification")
+    assert f"{robot}: the DAG is paused" in str([told.get(number + 1) for number in range(len(told))])
+    process.wait(SECONDS)
 
 
 def test_make_offer_gives_a_file_back_to_the_workflow(

@@ -552,10 +552,12 @@ class TestSeveralDispatchers:
 def test_the_number_of_open_calls_is_a_metric(robot, call_robot, told):
     call_robot(robot)
     call_robot(robot)
+    call_robot(robot, dag_id="nowhere")
     dispatcher = Dispatcher()
     dispatcher.turn()
     dispatcher.stop()
-    assert ("gauge", "bitrix24.robot_calls.open", 2, {}) in told
+    assert ("gauge", "bitrix24.robot_calls.open", 3, {}) in told
+    assert ("gauge", "bitrix24.robot_calls.waiting", 1, {}) in told
     assert [kind for kind, name, *_ in told if name == "bitrix24.robot_calls.started"] == ["counter"] * 2
 
 

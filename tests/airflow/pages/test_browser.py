@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -147,6 +148,46 @@ def test_a_link_to_a_run_leaves_the_frame_and_the_run_has_the_call_as_a_tab(
     page.find(f"//*[contains(text(), '{process.id}')]")
     chromium.switch_to.default_content()
     page.find("//a[contains(., 'Bitrix24 call')]")
+
+
+@pytest.mark.skipif(airflow_version() < (3, 3), reason="the form is looked for as Airflow 3.3 has it")
+def test_a_connection_made_with_the_form_passes_airflows_test(
+    live_portal: SandboxPortal, chromium: Any, open_frame: Any, live_airflow: LocalAirflow
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page = open_frame("/plugin/bitrix24_connections")
+    chromium.get(f"{live_airflow.url}/connections")
+    page.click("//button[normalize-space()='Add Connection']")
+    page.find("//input[@name='connection_id']").send_keys("made_with_the_form")
+    kind = page.find("//*[@role='dialog']//input[@role='combobox']")
+    kind.send_keys("bitrix24")
+    page.find("//*[@role='option'][contains(., 'itrix24')]")
+    kind.send_keys(Keys.ENTER)
+    portal, webhook = urlsplit(live_portal.url), live_portal.webhook
+    typed = {
+        "host": f"{portal.scheme}://{portal.hostname}",
+        "login": str(webhook.user_id),
+        "password": webhook.code,
+        # Without a port Airflow's own page asks for port 0, and its API refuses.
+        "port": str(portal.port),
+    }
+    for name, text in typed.items():
+        page.find(f"//*[@role='dialog']//input[@name='{name}']").send_keys(text)
+    try:
+        page.click("//*[@role='dialog']//button[normalize-space()='Save']")
+        page.click("//tr[contains(., 'made_with_the_form')]//button[@aria-label='Test Connection']")
+        page.find(f"//*[contains(text(), 'Connected to {portal.netloc} as user')]")
+    finally:
+        live_airflow.request("DELETE", "connections/made_with_the_form")
+
+
+@pytest.mark.skipif(airflow_version() < (3, 1), reason="Airflow 3.0 has no place for pages in its UI")
+def test_doctor_is_run_with_a_button(chromium: Any, open_frame: Any) -> None:
+    page = open_frame("/plugin/bitrix24_connections")
+    page.click("//section[@id='connection-bitrix24_default']//button[text()='Run doctor']")
+    page.find("//td[contains(., 'Permitted: bizproc')]")
+    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_the_look_is_airflows(chromium: Any, open_frame: Any) -> None:

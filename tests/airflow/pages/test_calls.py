@@ -266,3 +266,25 @@ def test_the_database_is_away(olga, database_away):
         page = olga.get("calls")
     assert page.status_code == 503
     assert "SELECT" not in page.text
+
+
+class TestWaiting:
+    def test_programs_are_told_what_waits(self, browse, auth_manager, called):
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+        program = browse(None)
+        token = auth_manager.generate_jwt(
+            SimpleAuthManagerUser(username="alarm", role="VIEWER"), expiration_time_in_seconds=60
+        )
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert program.get("waiting", headers=bearer).json() == {"number": 0, "calls": []}
+        called.change(answering="failure-answered", attempts=3, last_error="no scope")
+        told = program.get("waiting", headers=bearer).json()
+        assert told["number"] == 1
+        [call] = told["calls"]
+        assert (call["id"], call["dag_id"], call["last_error"]) == (called.call.id, "score_lead", "no scope")
+
+    def test_not_of_dags_that_may_not_be_seen(self, olga, called, auth_manager, monkeypatch):
+        called.change(answering="failure-answered", attempts=3)
+        monkeypatch.setattr(auth_manager, "is_authorized_dag", lambda **_: False)
+        assert olga.get("waiting").json() == {"number": 0, "calls": []}

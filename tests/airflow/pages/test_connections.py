@@ -111,7 +111,7 @@ class TestDoctor:
         page = examine(olga).text
         assert "Permitted: " in page
         assert "Operating time: at most" in page
-        assert "to register robots" in page.lower()
+        assert "<b>To register robots, add a local application" in page
         assert bitrix.requests != []
         assert not [secret for secret in secrets if secret in page]
         [entry] = audit()

@@ -20,6 +20,7 @@ def test_every_documented_metric_is_reported_with_its_tags(told):
     metrics.count_settled("score_dag", "answered")
     metrics.count_repeated()
     metrics.show_open(7)
+    metrics.show_waiting(3)
 
     assert {(name, kind, frozenset(tags)) for kind, name, _, tags in told} == {
         (name, kind, frozenset(TAG.findall(meaning)))
