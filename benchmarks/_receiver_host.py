@@ -17,11 +17,11 @@ from airflow_provider_b24.demo import example_dags
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 from airflow_provider_b24.testing.process_tree import ProcessTree
 
-CONN_ID, DAG_ID = "bitrix24_default", "score_lead"
+CONN_ID, DAG_ID = "bitrix24_default", "example_bitrix24_score_lead"
 APPLICATION_TOKEN, MEMBER_ID = "application-token-0123456789", "member-0123456789"
 CALL = {
     "workflow_id": "67e3db8e581121.72266518",
-    "code": "score_lead",
+    "code": "example_score_lead",
     "document_id[0]": "crm",
     "document_id[1]": "CCrmDocumentLead",
     "document_id[2]": "LEAD_77",
