@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.notifications.im import ImNotifySystemAddNotifier

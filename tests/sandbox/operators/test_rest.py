@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_b24.exceptions import ServerError
 from airflow_provider_b24.operators.rest import Bitrix24Operator

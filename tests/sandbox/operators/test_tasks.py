@@ -1,7 +1,7 @@
 """What people are asked, done and handed on; and workflows that are deleted."""
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_b24.operators.bizproc import BizprocWorkflowKillOperator
 from airflow_provider_b24.operators.tasks import BizprocTaskCompleteOperator, BizprocTaskDelegateOperator

@@ -6,8 +6,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from airflow_provider_b24.exceptions import Bitrix24Error, ConnectionConfigError, TransportError
 from airflow_provider_b24.hooks.connection import PortalConnection
