@@ -77,14 +77,14 @@ def test_a_part_can_be_started_again_and_ends_with_the_rest(tmp_path: Path) -> N
     assert alive(331, 332) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_process_is_no_longer_listed(tmp_path: Path, number: signal.Signals) -> None:
-    tree = start(tmp_path, ["sh", "-c", "sleep 341; sleep 342"])
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGTERM, 341), (signal.SIGKILL, 343)])
+def test_a_killed_process_is_no_longer_listed(tmp_path: Path, number: signal.Signals, seconds: int) -> None:
+    tree = start(tmp_path, ["sh", "-c", f"sleep {seconds}; sleep {seconds + 1}"])
     try:
-        assert soon(lambda: len(alive(341)) == 1)
-        (sleeping,) = [process for process in tree.processes() if process.title == "sleep 341"]
+        assert soon(lambda: len(alive(seconds)) == 1)
+        (sleeping,) = [process for process in tree.processes() if process.title == f"sleep {seconds}"]
         os.kill(sleeping.pid, number)
-        assert soon(lambda: "sleep 341" not in {process.title for process in tree.processes()})
+        assert soon(lambda: f"sleep {seconds}" not in {process.title for process in tree.processes()})
     finally:
         tree.stop()
-    assert alive(341, 342) == []
+    assert alive(seconds, seconds + 1) == []
