@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import requests
 
 from airflow_provider_b24._airflow.versions import airflow_version
 from airflow_provider_b24.sandbox import CallRobot
+from airflow_provider_b24.testing.airflow_api import AirflowApiError, wait_until
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox import SandboxPortal
@@ -109,7 +111,14 @@ def waiting(
     process = live_portal.start_process([CallRobot("one_answer", {"seconds": 3600}, name="Long")])
     run_id = json.loads(call_of(process).answer)["run_id"]
     yield process, run_id
-    live_airflow.request("PATCH", f"dags/one_answer/dagRuns/{run_id}", {"state": "failed"})
+
+    def is_stopped() -> bool:
+        with suppress(AirflowApiError):  # SQLite may be busy with something else
+            live_airflow.request("PATCH", f"dags/one_answer/dagRuns/{run_id}", {"state": "failed"})
+            return True
+        return False
+
+    assert wait_until(is_stopped, 60, poll=2)
 
 
 def test_a_call_is_found_and_answered_by_hand(
