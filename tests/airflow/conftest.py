@@ -5,3 +5,4 @@ from .fixtures.databases import *
 from .fixtures.installation import *
 from .fixtures.live import *
 from .fixtures.receiver import *
+from .fixtures.users import *

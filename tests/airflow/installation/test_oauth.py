@@ -20,23 +20,6 @@ from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
 CONN_ID = "crm"
 
 
-@pytest.fixture(scope="module")
-def auth_manager(
-    metadata_database: Any, api_server_secrets: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """Airflow's simple auth manager, with an operator and a viewer."""
-    from airflow.api_fastapi import app
-
-    folder = tmp_path_factory.mktemp("users")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "olga:op,otto:op,vera:viewer")
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(folder / "passwords.json"))
-        before = app._AuthManagerState.instance
-        app._AuthManagerState.instance = None
-        yield app.init_auth_manager()
-        app._AuthManagerState.instance = before
-
-
 @pytest.fixture
 def sign_in(auth_manager: Any, served: str) -> Iterator[Callable[..., httpx.Client]]:
     """Give a browser in which somebody is signed in."""

@@ -15,25 +15,6 @@ from ..calls.conftest import call_robot, called, connection, robot, work
 __all__ = ["call_robot", "called", "connection", "robot", "work"]
 
 
-@pytest.fixture(scope="module")
-def auth_manager(
-    metadata_database: Any, api_server_secrets: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    """Airflow's simple auth manager, with an operator and a viewer."""
-    from airflow.api_fastapi import app
-
-    folder = tmp_path_factory.mktemp("users")
-    state = getattr(app, "_AuthManagerState", None)
-    holder, name = (
-        (app, "auth_manager") if state is None else (state, "instance")
-    )  # to Airflow 3.1, and later
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "olga:op,vera:viewer")
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(folder / "passwords.json"))
-        patch.setattr(holder, name, None)
-        yield app.init_auth_manager()
-
-
 class Browser(TestClient):
     """A browser, at the pages' root."""
 
