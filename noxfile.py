@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -99,22 +100,22 @@ def _pairs() -> Iterator[Any]:
 @nox.parametrize(["python", "airflow"], list(_pairs()))
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the demonstration and all tests on an Airflow as it was at its release; arguments select suites."""
-    release = RELEASES[airflow]
-    newer = [f"--exclude-newer-package={package}" for package in release.newer]
-    as_of = ["--exclude-newer", release.day, *newer]
-    session.install(*as_of, "--editable", ".", f"apache-airflow=={airflow}", "--group", "test")
+    _install(session, airflow)
+    pair = _pair(airflow, str(session.python))
     python = session.run("python", "-c", "import platform; print(platform.python_version())", silent=True)
     if python is None:
         session.skip("installed only")
-    row: dict[str, Any] = {"python": str(python).strip(), "day": datetime.now(UTC).date().isoformat()}
-    suites = session.posargs or list(SUITES)
-    for suite in suites:
-        row[suite] = _run(session, suite)
-        session.log(f"{suite} on Airflow {airflow}, Python {row['python']}: {_said(row[suite])}")
-    if not session.posargs:
-        record(_pair(airflow, str(session.python)), row)
-    if failed := [suite for suite in suites if row[suite]["failed"]]:
-        session.error(f"failed: {', '.join(failed)}")
+    _run_all(session, session.posargs or SUITES, partial(record, pair, str(python).strip()))
+
+
+@nox.session(python="3.11", reuse_venv=False)
+def another(session: nox.Session) -> None:
+    """Run the demonstration and the live tests on one more Airflow, whose turn it is by the number that is given."""
+    [number] = session.posargs
+    airflow = in_turn(int(number))
+    session.log(f"It is the turn of Airflow {airflow}")
+    _install(session, airflow)
+    _run_all(session, ["demo", "live"], lambda *_: None)
 
 
 @nox.session(venv_backend="none")
@@ -129,6 +130,29 @@ def lowest(session: nox.Session) -> None:
     """Run unit tests and those against the sandbox portal with the lowest versions that the metadata admits."""
     session.install("--resolution", "lowest-direct", "--editable", ".", "--group", "test")
     session.run("pytest", *_PYTEST, "tests/unit", "tests/sandbox", _WITHOUT_SDK)
+
+
+def _install(session: nox.Session, airflow: str) -> None:
+    """Install the provider with an Airflow, and everything as it was at the release of that."""
+    release = RELEASES[airflow]
+    newer = [f"--exclude-newer-package={package}" for package in release.newer]
+    as_of = ["--exclude-newer", release.day, *newer]
+    session.install(*as_of, "--editable", ".", f"apache-airflow=={airflow}", "--group", "test")
+
+
+def _run_all(
+    session: nox.Session, suites: Iterable[str], record: Callable[[str, dict[str, int]], None]
+) -> None:
+    """Run suites, each to its end, and say which have failed."""
+    failed = []
+    for suite in suites:
+        counts = _run(session, suite)
+        session.log(f"{suite}: {_said(counts)}")
+        record(suite, counts)
+        if counts["failed"]:
+            failed.append(suite)
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
 
 
 def _run(session: nox.Session, suite: str) -> dict[str, int]:
@@ -167,9 +191,11 @@ def results() -> dict[str, Any]:
     return {pair: row for pair, row in rows.items() if pair in known}
 
 
-def record(pair: str, row: dict[str, Any]) -> None:
-    """Put the result of a pair in the place of its last one."""
-    RESULTS.write_text(json.dumps(results() | {pair: row}, indent=1) + "\n")
+def record(pair: str, python: str, suite: str, counts: dict[str, int]) -> None:
+    """Put the result of a suite in the place of its last one."""
+    rows, today = results(), datetime.now(UTC).date().isoformat()
+    rows[pair] = rows.get(pair, {}) | {"python": python, "day": today, suite: counts}
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def _said(counts: dict[str, int]) -> str:
@@ -182,7 +208,8 @@ def table(rows: dict[str, Any]) -> str:
     missing = []
     for (airflow, release), python in product(RELEASES.items(), PYTHONS):
         if row := rows.get(_pair(airflow, python)):
-            cells = [airflow, row["python"], *(_said(row[suite]) for suite in SUITES), row["day"]]
+            suites = (_said(row[suite]) if suite in row else "not run" for suite in SUITES)
+            cells = [airflow, row["python"], *suites, row["day"]]
             lines.append(f"| {' | '.join(cells)} |")
         elif python in release.pythons:
             missing.append(f"{airflow} on Python {python}")

@@ -8,10 +8,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -104,42 +104,58 @@ def test_is_skipped(): pytest.skip("not here")
 """
     )
     report = tmp_path / "report.xml"
-    pytest_ = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", tmp_path]
+    pytest_ = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+        str(tmp_path),
+    ]
     subprocess.run(pytest_, cwd=tmp_path, capture_output=True, check=False)
 
     assert noxfile.count(report) == {"passed": 2, "failed": 2, "skipped": 1}
 
 
-def row(noxfile: ModuleType, python: str, **counts: int) -> dict[str, Any]:
-    return {"python": python, "day": "2026-11-25"} | {
-        suite: {"passed": 0, "failed": 0, "skipped": 0} | counts for suite in noxfile.SUITES
-    }
-
-
-def test_a_part_of_the_matrix_replaces_its_rows_only(
-    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def record(noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put results into an empty record."""
     monkeypatch.setattr(noxfile, "RESULTS", tmp_path / "compatibility.json")
-    noxfile.record("3.1.8-python3.11", row(noxfile, "3.11.7", passed=1))
-    noxfile.record("3.2.2-python3.11", row(noxfile, "3.11.7", failed=2))
-    noxfile.record("3.2.2-python3.11", row(noxfile, "3.11.8", passed=3))
 
-    assert noxfile.results() == {
-        "3.1.8-python3.11": row(noxfile, "3.11.7", passed=1),
-        "3.2.2-python3.11": row(noxfile, "3.11.8", passed=3),
+    def record(pair: str, python: str, suite: str, **counts: int) -> None:
+        noxfile.record(pair, python, suite, {"passed": 0, "failed": 0, "skipped": 0} | counts)
+
+    return record
+
+
+def test_a_suite_that_runs_again_replaces_its_own_result_only(
+    noxfile: ModuleType, record: Callable[..., None]
+) -> None:
+    record("3.1.8-python3.11", "3.11.7", "unit", passed=1)
+    record("3.2.2-python3.11", "3.11.7", "unit", passed=2)
+    record("3.2.2-python3.11", "3.11.7", "live", failed=3)
+    record("3.2.2-python3.11", "3.11.8", "live", passed=4)
+
+    passed = {
+        pair: {suite: row[suite]["passed"] for suite in noxfile.SUITES if suite in row}
+        for pair, row in noxfile.results().items()
     }
+    assert passed == {"3.1.8-python3.11": {"unit": 1}, "3.2.2-python3.11": {"unit": 2, "live": 4}}
+    assert noxfile.results()["3.2.2-python3.11"]["python"] == "3.11.8"
 
 
-def test_the_table_has_what_was_run_and_names_what_was_not(noxfile: ModuleType) -> None:
-    table = noxfile.table(
-        {
-            "3.1.8-python3.11": row(noxfile, "3.11.7", passed=1234, failed=5, skipped=6),
-            "3.2.2-python3.13": row(noxfile, "3.13.0", passed=7),
-        }
-    )
+def test_the_table_has_what_was_run_and_names_what_was_not(
+    noxfile: ModuleType, record: Callable[..., None]
+) -> None:
+    record("3.1.8-python3.11", "3.11.7", "demo", passed=1)
+    record("3.1.8-python3.11", "3.11.7", "unit", passed=1234, failed=5, skipped=6)
+    record("3.2.2-python3.13", "3.13.0", "sandbox", passed=7)
 
-    assert "| 3.1.8 | 3.11.7 | 1,234 passed, 5 failed, 6 skipped |" in table
-    assert "| 3.2.2 | 3.13.0 | 7 passed |" in table
+    table = noxfile.table(noxfile.results())
+
+    assert "| 3.1.8 | 3.11.7 | 1 passed | 1,234 passed, 5 failed, 6 skipped | not run |" in table
+    assert "| 3.2.2 | 3.13.0 | not run | not run | 7 passed |" in table
     assert "Not run: 3.0.6 on Python 3.11, 3.0.6 on Python 3.12, 3.2.2 on Python 3.11, 3.3.2" in table
 
 
