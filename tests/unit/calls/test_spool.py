@@ -25,11 +25,13 @@ import datetime as dt, sys
 from pathlib import Path
 from airflow_provider_b24.calls.new_call import NewCall
 from airflow_provider_b24.calls.spool import Spool
+# Airflow may log to the standard output, too.
+acknowledgements = open(int(sys.argv[2]), "w")
 spool, number = Spool(Path(sys.argv[1])), 0
 while True:
     fields = {"event_token": f"t{number}", "workflow_id": "1", "code": "c", "document_id": ["a", "b", "c"]}
     spool.keep(NewCall("c", "d", fields, dt.datetime.now(dt.UTC)))
-    print(number, flush=True)
+    print(number, file=acknowledgements, flush=True)
     number += 1
 """
 
@@ -161,13 +163,13 @@ def test_what_is_kept_is_readable_by_its_owner_only_and_shows_nothing(spool):
 
 
 def test_calls_that_were_acknowledged_survive_the_death_of_the_process(spool):
-    with subprocess.Popen(
-        [sys.executable, "-c", KEEPING, str(spool.folder)], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        acknowledged = [int(process.stdout.readline()) for _ in range(20)]
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", KEEPING, str(spool.folder), str(writing)]
+    with subprocess.Popen(command, pass_fds=[writing]) as process, open(reading) as acknowledgements:
+        os.close(writing)
+        acknowledged = [int(acknowledgements.readline()) for _ in range(20)]
         os.kill(process.pid, signal.SIGKILL)
-        acknowledged += [int(line) for line in process.stdout]
+        acknowledged += [int(line) for line in acknowledgements]
     found = set(taken(spool))
     assert found >= {f"t{number}" for number in acknowledged}
     assert len(found) <= len(acknowledged) + 1  # one may have been kept and not yet acknowledged
