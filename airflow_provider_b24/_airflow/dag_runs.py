@@ -7,13 +7,16 @@
 3.0     An import error names its file by the whole path, since 3.1 as the bundle has it.
 3.0     A param that does not fit is ``airflow.exceptions.ParamValidationError``; a bare ``ValueError`` in 3.2,
         ``airflow.sdk.exceptions.ParamValidationError`` in 3.4. So it is asked apart.
+3.2 on  ``dag.params.deep_merge(conf)``; before, a copy that is updated.
 ======  =====================================================================================================
 
-What is for 3.0 may go when the provider needs 3.1, what does without ``allowed_run_types`` when it needs 3.2.
+What is for 3.0 may go when the provider needs 3.1; what does without ``allowed_run_types`` or ``deep_merge`` when it
+needs 3.2.
 """
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import inspect
 from collections.abc import Callable, Collection, Mapping
@@ -180,8 +183,12 @@ def create_run(dag: Any, run_id: str, conf: Mapping[str, Any], session: Session)
 
 
 def _check_params(dag: Any, conf: Mapping[str, Any]) -> None:
+    merges = hasattr(dag.params, "deep_merge")
+    params = dag.params.deep_merge(conf) if merges else copy.deepcopy(dag.params)
     try:
-        dag.params.deep_merge(conf).validate()
+        if not merges:
+            params.update(conf)
+        params.validate()
     except Exception as error:
         raise UnfitConfError(str(error)[:_SHOWN]) from None
 

@@ -6,6 +6,7 @@ Airflow does not authenticate requests to a plugin's application, but its sign-i
 3.0 on   ``get_auth_manager()`` and its methods; the sign-in cookie is ``COOKIE_NAME_JWT_TOKEN``.
 3.1      With ``[core] multi_team`` connections and DAGs belong to teams: ``Connection.get_team_name``,
          ``DagModel.get_team_name``.
+3.3      ``SimpleAuthManager.get_url_login`` takes ``next_url``; before, who asks adds it to the address as ``next``.
 =======  ====================================================================================================
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser as BaseUser  # noqa: PLC0414 - given on
@@ -114,4 +116,7 @@ def login_url(next_url: str) -> str:
     """
     from airflow.api_fastapi.app import get_auth_manager
 
-    return get_auth_manager().get_url_login(next_url=next_url)
+    url: str = get_auth_manager().get_url_login(next_url=next_url)
+    if "next" not in parse_qs(urlsplit(url).query):
+        url += ("&" if "?" in url else "?") + urlencode({"next": next_url})
+    return url

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
-
-pytest.importorskip("airflow.models.team", reason="Airflow has teams since 3.2")
+from airflow.models.variable import Variable
 
 from airflow_provider_b24._airflow.variables import delete_variable, read_variable, update_variable
 from airflow_provider_b24.hooks.connection import PortalConnection
 
 KEY = "bitrix24_tokens_crm"
 
+pytestmark = pytest.mark.skipif(
+    "team_name" not in signature(Variable.set).parameters,
+    reason="Variables know their teams since Airflow 3.2",
+)
+
 
 @pytest.fixture
 def team(airflow_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     from airflow.models.connection import Connection
     from airflow.models.team import Team
-    from airflow.models.variable import Variable
     from sqlalchemy import delete
 
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
@@ -33,8 +37,6 @@ def team(airflow_session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
 
 def test_a_variable_that_a_task_of_a_team_has_written_is_read_changed_and_deleted(team: str) -> None:
-    from airflow.models.variable import Variable
-
     Variable.set(KEY, "tokens", team_name=team)
 
     assert read_variable(KEY) == "tokens"

@@ -60,7 +60,9 @@ def note_as_version_0_1(airflow_session: Any) -> Any:
         of_run = select(tasks).where(tasks.c.run_id == called.call.run_id)
         if airflow_session.execute(of_run.where(tasks.c.task_id == "robot_call")).first() is None:
             reply = airflow_session.execute(of_run.where(tasks.c.task_id == "reply")).one()
-            own = dict(reply._mapping) | {"id": uuid.uuid4(), "task_id": "robot_call"}
+            # A text before Airflow 3.2.
+            own_id = type(reply.id)(str(uuid.uuid4()))
+            own = dict(reply._mapping) | {"id": own_id, "task_id": "robot_call"}
             airflow_session.execute(insert(tasks).values(own))
         XComModel.set(
             key=f"bitrix24_answer_by_{by}",

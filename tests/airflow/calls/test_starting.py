@@ -193,6 +193,8 @@ class TestHeld:
     def test_a_dag_that_may_not_be_started_from_outside(self, robot, call_robot, work, airflow_session):
         from airflow.models.dag import DagModel
 
+        if not hasattr(DagModel, "allowed_run_types"):
+            pytest.skip("DAGs have allowed_run_types since Airflow 3.2")
         airflow_session.get(DagModel, "score_lead").allowed_run_types = ["asset_triggered"]
         airflow_session.commit()
         called = call_robot(robot)

@@ -14,11 +14,10 @@ CONN_ID = "crm"
 
 
 @pytest.fixture
-def press(metadata_database, api_server_secrets, bitrix, monkeypatch):
+def press(metadata_database, api_server_secrets, no_auth_manager, bitrix, monkeypatch):
     """Press the button in a form that holds this connection, and give what Airflow shows."""
     monkeypatch.setenv("AIRFLOW__CORE__TEST_CONNECTION", "Enabled")
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
-    monkeypatch.setattr(api_server._AuthManagerState, "instance", None)
     browser = TestClient(api_server.create_app(apps="core"), base_url="http://testserver")
     browser.headers["Authorization"] = f"Bearer {browser.get('/auth/token').json()['access_token']}"
 
