@@ -194,6 +194,35 @@ class Bitrix24Hook(BaseHook):
         async for record in client.iterate(method, params, id_field=id_field, limit=limit):
             yield record
 
+    def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Read a whole list as :meth:`iterate` does, page by page.
+
+        :param params: its parameters; ``>ID`` in ``filter`` (as the list calls its id) goes on behind the last record
+            of a page that was read before.
+        :return: lists of records, none of them empty.
+        """
+        return self.get_conn().pages(method, params, id_field=id_field, limit=limit)
+
+    async def async_pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a whole list page by page, as :meth:`pages` does, from an event loop."""
+        client = await self.get_async_conn()
+        async for page in client.pages(method, params, id_field=id_field, limit=limit):
+            yield page
+
     def send_event(
         self, event_token: str, return_values: Mapping[str, Any] | None = None, log_message: str | None = None
     ) -> bool:

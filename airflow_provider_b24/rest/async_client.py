@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -87,14 +88,28 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         deadline: float | None = None,
     ) -> AsyncIterator[Any]:
         """Read a list from its first to its last record: see :meth:`Bitrix24Client.iterate`."""
+        pages = self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline)
+        async with aclosing(pages):
+            async for page in pages:
+                for record in page:
+                    yield record
+
+    async def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        deadline: float | None = None,
+    ) -> AsyncGenerator[list[Any]]:
+        """Read a list page by page: see :meth:`Bitrix24Client.pages`."""
         conversation = self._listing(method, params, id_field, limit, deadline)
         try:
             action = next(conversation)
             while True:
                 if isinstance(action, Page):
-                    for record in action.records:
-                        yield record
-                    del action
+                    yield action.records
                     action = next(conversation)
                 else:
                     action = conversation.send(await self._perform(action))

@@ -111,8 +111,35 @@ class Bitrix24Client(BaseClient[TokenStore]):
 
         Documentation: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        for page in self._pages(self._listing(method, params, id_field, limit, deadline)):
+        for page in self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline):
             yield from page
+
+    def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[list[Any]]:
+        """Read a list as :meth:`iterate` does, page by page: so many records as the portal gives at a time.
+
+        :return: lists of records, none of them empty.
+        """
+        conversation = self._listing(method, params, id_field, limit, deadline)
+        try:
+            action = next(conversation)
+            while True:
+                if isinstance(action, Page):
+                    yield action.records
+                    action = next(conversation)
+                else:
+                    action = conversation.send(self._perform(action))
+        except StopIteration:
+            return
+        finally:
+            conversation.close()
 
     def send_event(
         self,
@@ -184,20 +211,6 @@ class Bitrix24Client(BaseClient[TokenStore]):
         except StopIteration as end:
             result: _T = end.value
             return result
-        finally:
-            conversation.close()
-
-    def _pages(self, conversation: Conversation[None]) -> Iterator[list[Any]]:
-        try:
-            action = next(conversation)
-            while True:
-                if isinstance(action, Page):
-                    yield action.records
-                    action = next(conversation)
-                else:
-                    action = conversation.send(self._perform(action))
-        except StopIteration:
-            return
         finally:
             conversation.close()
 

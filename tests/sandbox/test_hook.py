@@ -56,6 +56,10 @@ class Blocking:
         with Bitrix24Hook(self.conn_id) as hook:
             return sum(1 for _ in hook.iterate(*args))
 
+    def pages(self, *args, **options):
+        with Bitrix24Hook(self.conn_id) as hook:
+            return list(hook.pages(*args, **options))
+
 
 class InALoop:
     """Uses the hook as a trigger does."""
@@ -81,6 +85,12 @@ class InALoop:
             async for _ in hook.async_iterate(*args):
                 count += 1
             return count
+
+        return self._run(read)
+
+    def pages(self, *args, **options):
+        async def read(hook):
+            return [page async for page in hook.async_pages(*args, **options)]
 
         return self._run(read)
 
@@ -186,6 +196,14 @@ class TestCalling:
         records = way(connection).iterate("crm.item.list", {"entityTypeId": 147}, id_field="id")
 
         assert [record["id"] for record in records] == list(range(1, 121))
+
+    def test_a_list_may_be_read_by_page(self, connection, portal, way):
+        portal.add_records("lead", 130)
+
+        pages = way(connection).pages("crm.lead.list", {"filter": {">ID": 20}}, limit=100)
+
+        assert [int(record["ID"]) for page in pages for record in page] == list(range(21, 121))
+        assert len(pages) > 1
 
     def test_a_list_that_is_refused_raises(self, connection, way):
         with pytest.raises(Bitrix24Error, match=r"no\.such\.list"):
