@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
 from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._params import warn_of_params
+from airflow_provider_b24.operators._task_calls import TaskCalls, parse_call
 from airflow_provider_b24.operators._values import read_list, read_mapping
+from airflow_provider_b24.rest.call import Call
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_b24.rest import Call
+_LONGEST_DEFERRAL = dt.timedelta(hours=1)
 
 
 class Bitrix24Operator(Bitrix24BaseOperator):
     """Call REST methods; what comes back goes to XCom.
 
     Give ``method`` for one call, ``method`` and ``limit`` for the rows of a list, or ``calls`` for a batch.
+
+    With ``deferrable`` the calls are made in the triggerer if all of them only read or set something: a triggerer that
+    dies leaves them to the next, which makes them again. What would create something twice, or end what has ended
+    already, is called by the worker, as without ``deferrable``; so is a batch that holds such a call, and a method of
+    which nothing is known, unless ``repeatable`` says that it may be sent again.
 
     :param method: a REST method, such as ``crm.lead.get``. (templated)
     :param parameters: its parameters, or a template that gives them; ``params`` is Airflow's own, here as everywhere.
@@ -36,6 +44,9 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         ``repeatable``, too; 50 of them travel in one request. (templated)
     :param halt: stop a batch at the first call that fails.
     :param bitrix24_conn_id: the Airflow connection. (templated)
+    :param deferrable: make the calls in the triggerer, where single calls of many tasks travel in one request. A try
+        that no triggerer takes, or that lasts longer, fails after an hour, or ``execution_timeout``. A result of more
+        than four million characters of JSON fails the task.
     :return: the result; a list of rows; or a list of results in the order of ``calls``.
     :raises AirflowFailException: when an error cannot be overcome by repeating, naming all calls that failed. A batch
         of which some calls were done is not left to retries either: they would be done again.
@@ -58,9 +69,11 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         calls: Sequence[Any] | str | None = None,
         halt: bool = False,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(bitrix24_conn_id=bitrix24_conn_id, **kwargs)
+        self.deferrable = deferrable
         self.method = method
         self.parameters = parameters
         self.repeatable = repeatable
@@ -80,53 +93,77 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             warn_of_params(self)
 
     def execute(self, context: Context) -> Any:
-        """Make the calls."""
-        calls, parameters = self._read()
-        with fail_at_once_unless_retryable(), self.hook as hook:
-            if self.calls is not None:
-                return self._results(hook.batch(calls, halt=self.halt))
-            method = str(self.method)
-            if self.limit is not None:
-                return list(hook.iterate(method, parameters, id_field=self.id_field, limit=self.limit))
-            return hook.call(method, parameters, repeatable=self.repeatable)
+        """Make the calls, or hand them over to the triggerer."""
+        asked = self._read()
+        if self.deferrable:
+            once = asked.not_to_be_repeated()
+            if once is None:
+                self._defer(asked)
+            else:
+                self.log.info("This task calls by itself: %s must not be made twice.", once.method)
+        return self._make(asked)
 
-    def _read(self) -> tuple[list[Call], dict[str, Any]]:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Finish with what the triggerer reports; make the calls if it could not use the connection."""
+        from airflow_provider_b24.triggers._events import error_of
+        from airflow_provider_b24.triggers._shared_portal import NO_CONNECTION
+
+        error = error_of(event)
+        if error is None:
+            result = event["result"]
+            return (
+                self._all_or_error([error_of(one) or one["result"] for one in result])
+                if self.calls is not None
+                else result
+            )
+        if error.code == NO_CONNECTION:
+            self.log.info("This task calls by itself. %s", error)
+            return self._make(self._read())
+        with fail_at_once_unless_retryable():
+            raise error
+
+    def _read(self) -> TaskCalls:
         """Read the rendered fields.
 
         :raises AirflowFailException: when they are not what they should be; nothing has been sent.
         """
         try:
-            calls = [_call_of(call, number) for number, call in enumerate(read_list(self.calls, "calls"))]
-            return calls, read_mapping(self.parameters, "parameters")
+            if self.calls is not None:
+                calls = [
+                    parse_call(call, number) for number, call in enumerate(read_list(self.calls, "calls"))
+                ]
+                return TaskCalls(calls=calls, many=True, halt=self.halt)
+            call = Call(str(self.method), read_mapping(self.parameters, "parameters"), self.repeatable)
+            return TaskCalls(calls=[call], limit=self.limit, id_field=self.id_field)
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent: {error}") from None
 
-    def _results(self, replies: Sequence[Any]) -> list[Any]:
-        failed = [(number, reply) for number, reply in enumerate(replies) if isinstance(reply, Bitrix24Error)]
+    def _make(self, asked: TaskCalls) -> Any:
+        with fail_at_once_unless_retryable(), self.hook as hook:
+            result = asked.make(hook)
+            return self._all_or_error(result) if asked.many else result
+
+    def _defer(self, asked: TaskCalls) -> None:
+        from airflow_provider_b24.triggers.rest import Bitrix24CallsTrigger
+
+        with fail_at_once_unless_retryable():
+            calls = asked.to_json()
+        self.defer(
+            trigger=Bitrix24CallsTrigger(calls=calls, bitrix24_conn_id=self.bitrix24_conn_id),
+            method_name="execute_complete",
+            # Where no triggerer lives, the scheduler ends the try.
+            timeout=self.execution_timeout or _LONGEST_DEFERRAL,
+        )
+
+    def _all_or_error(self, results: list[Any]) -> list[Any]:
+        """Give the results of a batch of which no call has failed."""
+        failed = [(number, one) for number, one in enumerate(results) if isinstance(one, Bitrix24Error)]
         if not failed:
-            return [reply.result for reply in replies]
+            return results
         listing = "\n".join(f"calls[{number}]: {error}" for number, error in failed)
-        text = f"{len(failed)} of {len(replies)} calls failed:\n{listing}"
+        text = f"{len(failed)} of {len(results)} calls failed:\n{listing}"
         tried = [error for _, error in failed if not isinstance(error, BatchError)]
-        if len(failed) == len(replies) and tried and all(error.retryable for error in tried):
+        if len(failed) == len(results) and tried and all(error.retryable for error in tried):
             self.log.error("%s", text)
             raise tried[0]
         raise AirflowFailException(text)
-
-
-def _call_of(call: Any, number: int) -> Call:
-    from airflow_provider_b24.rest import Call
-
-    repeatable = None
-    if isinstance(call, Mapping):
-        method, params, repeatable = call.get("method"), call.get("params"), call.get("repeatable")
-    elif isinstance(call, (list, tuple)) and len(call) == 2:
-        method, params = call
-    else:
-        method, params = None, None
-    if not isinstance(method, str) or not (params is None or isinstance(params, Mapping)):
-        raise ValueError(
-            f"calls[{number}] is neither a pair of a method and its parameters "
-            'nor {"method": ..., "params": ...}.'
-        )
-    return Call(method, params or {}, repeatable)

@@ -40,7 +40,7 @@ class Coalescer:
     ) -> None:
         if not 1 <= max_size <= MAX_CALLS:
             raise ValueError(f"A batch holds 1 to {MAX_CALLS} calls, not {max_size}")
-        self._client = client
+        self.client = client
         self._linger = linger
         self._max_size = max_size
         self._to_processes: deque[_Waiting] = deque()
@@ -50,21 +50,27 @@ class Coalescer:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def call(
-        self, method: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deadline: float | None = None,
+        repeatable: bool | None = None,
     ) -> Reply:
         """Call one method, together with whoever calls at the same time.
 
         :param method: the REST method.
         :param params: its parameters.
         :param deadline: seconds the call may take in all, counted from when it is sent.
+        :param repeatable: see :class:`Call`.
         :return: the portal's reply.
         :raises Bitrix24Error: when this call has failed for good; the others are not concerned.
         :raises ValueError: when it cannot be sent as it is.
         """
-        call = Call(method, params or {}, deadline=deadline)
+        call = Call(method, params or {}, repeatable, deadline)
         parameters(call.method, call.params)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        queue = self._to_processes if self._client.takes_event_token(method) else self._others
+        queue = self._to_processes if self.client.takes_event_token(method) else self._others
         queue.append(_Waiting(call, future))
         if len(queue) >= self._max_size:
             self._full.set()
@@ -107,7 +113,7 @@ class Coalescer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._linger)
         # Once: where other processes use the limit, too, there may always be somebody who waits already.
-        await asyncio.sleep(self._client.waiting_time())
+        await asyncio.sleep(self.client.waiting_time())
 
     async def _send(self, portion: list[_Waiting]) -> None:
         def tell(number: int, outcome: Outcome) -> None:
@@ -121,7 +127,7 @@ class Coalescer:
 
         try:
             # Each is told at once: one whose process is locked does not hold up the others.
-            await self._client.batch([one.call for one in portion], on_outcome=tell)
+            await self.client.batch([one.call for one in portion], on_outcome=tell)
         except BaseException as error:
             for one in portion:
                 if not one.future.done():

@@ -41,6 +41,16 @@ class MethodFacts:
     order: Mapping[str, str] = field(default_factory=dict)
     reports_operating: bool = True
 
+    def effect_if(self, repeatable: bool | None) -> Effect:
+        """Tell what it does to make a call twice.
+
+        :param repeatable: what the caller says about the call, ``None`` for nothing.
+        """
+        effect = self.effect or Effect.CREATES
+        if repeatable is None or repeatable is (effect is not Effect.CREATES):
+            return effect
+        return Effect.SETS if repeatable else Effect.CREATES
+
 
 _READ = MethodFacts(effect=Effect.READS)
 _BY_SMALL_ID = MethodFacts(id_field="id")

@@ -159,10 +159,7 @@ class Session:
 
     def effect_of(self, call: Call) -> Effect:
         """Tell what it does to make a call twice, by what the caller or the table says."""
-        effect = self.facts(call.method).effect or Effect.CREATES
-        if call.repeatable is None or call.repeatable is (effect is not Effect.CREATES):
-            return effect
-        return Effect.SETS if call.repeatable else Effect.CREATES
+        return self.facts(call.method).effect_if(call.repeatable)
 
     def timeout_of(self, method: str) -> float:
         """Seconds to wait for each part of a response: a batch may take twice as long."""

@@ -1,5 +1,8 @@
 """Any REST method as a task, against a portal."""
 
+import asyncio
+import contextlib
+import datetime as dt
 import json
 import logging
 import re
@@ -8,24 +11,44 @@ import warnings
 from collections.abc import Sequence
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, TaskDeferred
 from airflow.sdk import DAG
 
 from airflow_provider_b24.exceptions import ServerError
+from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.operators.rest import Bitrix24Operator
-from airflow_provider_b24.rest import Patience
+from airflow_provider_b24.rest import Effect, MethodFacts, Patience
+from airflow_provider_b24.rest.methods import METHODS
 from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
+from airflow_provider_b24.triggers._events import LARGEST_EVENT
+from airflow_provider_b24.triggers.rest import Bitrix24CallsTrigger
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
 
 
 @pytest.fixture
-def run(run_task):
-    """Run the operator as a worker would."""
+def deferred(monkeypatch):
+    """The triggers that tasks have waited with."""
+    deferred = []
+    defer = Bitrix24Operator.defer
+    monkeypatch.setattr(
+        Bitrix24Operator,
+        "defer",
+        lambda task, **options: deferred.append(options["trigger"]) or defer(task, **options),
+    )
+    return deferred
+
+
+@pytest.fixture
+def run(run_task, deferrable, monkeypatch):
+    """Run the operator as a worker would, and as a triggerer would, where the portal's own methods only read."""
+    if deferrable:
+        monkeypatch.setitem(METHODS, "sandbox.", MethodFacts(effect=Effect.READS))
 
     def run(conf=None, **arguments):
-        return run_task(Bitrix24Operator(task_id="ask", **arguments), conf=conf)
+        task = Bitrix24Operator(task_id="ask", **{"deferrable": deferrable} | arguments)
+        return run_task(task, conf=conf)
 
     return run
 
@@ -272,3 +295,149 @@ def test_no_secret_is_in_a_log_or_a_trace(portal, broken, run, caplog, capsys, r
     assert refused in told
     assert secret not in told
     assert portal.webhook.code not in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "crm.lead.get", "parameters": {"ID": 1}},
+        {"method": "crm.lead.list", "limit": 10},
+        {"calls": [("crm.lead.get", {"ID": 1}), ("profile", {})]},
+        {"calls": [{"method": "sandbox.nobody.knows", "repeatable": True}]},
+        {"method": "bizproc.task.complete", "parameters": {"TASK_ID": 1}},
+        {"calls": []},
+    ],
+    ids=repr,
+)
+def test_calls_that_may_be_made_twice_are_made_in_the_triggerer(run_task, portal, deferred, arguments):
+    portal.add_records("lead", 1)
+
+    with contextlib.suppress(AirflowFailException):
+        run_task(Bitrix24Operator(task_id="ask", deferrable=True, **arguments))
+
+    [trigger] = deferred
+    assert isinstance(trigger, Bitrix24CallsTrigger)
+    assert trigger.serialize()[1].keys() == {"calls", "bitrix24_conn_id"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "crm.lead.add", "parameters": {"fields": {}}},
+        {"method": "sandbox.echo"},
+        {"method": "bizproc.workflow.terminate", "parameters": {"ID": "x"}},
+        {"method": "crm.lead.get", "parameters": {"ID": 1}, "repeatable": False},
+        {"method": "event.offline.get", "limit": 10},
+        {"calls": [("crm.lead.get", {"ID": 1}), ("crm.lead.add", {"fields": {}})]},
+    ],
+    ids=repr,
+)
+def test_a_call_that_must_not_be_made_twice_is_made_by_the_worker(run_task, portal, deferred, arguments):
+    portal.add_records("lead", 1)
+
+    with contextlib.suppress(AirflowFailException):
+        run_task(Bitrix24Operator(task_id="ask", deferrable=True, **arguments))
+
+    assert deferred == []
+    assert portal.requests
+
+
+def test_a_creating_call_whose_answer_is_lost_is_not_made_again(portal, run):
+    portal.faults.add(DropConnection(after_work=True))
+    with pytest.raises(AirflowFailException, match="crm.lead.add"):
+        run(method="crm.lead.add", parameters={"fields": {"TITLE": "one"}})
+    assert len(portal.records("lead")) == 1
+
+
+def test_single_calls_of_many_tasks_travel_in_one_request(portal):
+    portal.add_records("lead", 30)
+    call = {"repeatable": None, "method": "crm.lead.get"}
+    calls = {"many": False, "halt": False, "limit": None, "id_field": "ID"}
+    triggers = [
+        Bitrix24CallsTrigger(
+            calls={"calls": [call | {"params": {"ID": number}}]} | calls, bitrix24_conn_id="bitrix24_default"
+        )
+        for number in range(1, 31)
+    ]
+
+    async def event_of(trigger):
+        [event] = [event async for event in trigger.run()]
+        return event.payload["result"]["ID"]
+
+    async def run():
+        return await asyncio.gather(*(event_of(trigger) for trigger in triggers))
+
+    assert asyncio.run(run()) == [str(number) for number in range(1, 31)]
+    assert len(portal.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        {},
+        {"calls": "profile", "many": True, "halt": False, "limit": None, "id_field": "ID"},
+        {"calls": [], "many": False, "halt": False, "limit": None, "id_field": "ID"},
+        {"calls": [{"params": {}}], "many": True, "halt": False, "limit": None, "id_field": "ID"},
+        {"calls": [["profile", {}]], "many": False, "halt": False, "limit": "5", "id_field": "ID"},
+    ],
+)
+def test_a_trigger_refuses_what_are_no_calls(calls):
+    with pytest.raises(ValueError, match="calls"):
+        Bitrix24CallsTrigger(calls=calls, bitrix24_conn_id="bitrix24_default")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"method": "crm.lead.list", "limit": 5000},
+        {"method": "crm.lead.get", "parameters": {"ID": 60}},
+        {"calls": [("crm.lead.get", {"ID": 60})]},
+    ],
+    ids=["list", "call", "batch"],
+)
+def test_what_is_too_large_for_a_triggerer_is_refused_in_words_and_a_worker_takes_it(
+    portal, run_task, arguments
+):
+    portal.add_records("lead", [{"TITLE": "x" * 100_000}] * 59 + [{"TITLE": "x" * LARGEST_EVENT}])
+
+    with pytest.raises(AirflowFailException, match="too many for .* triggerer.* deferrable=False"):
+        run_task(Bitrix24Operator(task_id="ask", deferrable=True, **arguments))
+    assert len(str(run_task(Bitrix24Operator(task_id="ask", **arguments)))) > LARGEST_EVENT
+
+
+def test_a_list_that_is_too_large_for_a_triggerer_is_not_read_to_its_end(portal, run_task):
+    portal.add_records("lead", [{"TITLE": "x" * 1000}] * 20_000)
+
+    with pytest.raises(AirflowFailException, match="too many"):
+        run_task(Bitrix24Operator(task_id="ask", deferrable=True, method="crm.lead.list", limit=20_000))
+    assert len(portal.requests) <= 4
+
+
+def test_a_worker_makes_the_calls_that_a_triggerer_has_no_connection_for(
+    portal, run_task, monkeypatch, deferred
+):
+    async def no_connection(self):
+        raise AirflowNotFoundException("The conn_id isn't defined")
+
+    monkeypatch.setattr(Bitrix24Hook, "get_async_conn", no_connection)
+    task = Bitrix24Operator(task_id="ask", deferrable=True, method="profile")
+
+    assert run_task(task)["ID"] == "1"
+    assert len(deferred) == len(portal.requests) == 1
+
+
+def test_a_try_that_no_triggerer_takes_ends():
+    task = Bitrix24Operator(task_id="ask", deferrable=True, method="profile")
+    with pytest.raises(TaskDeferred) as deferral:
+        task.execute({})
+    assert deferral.value.timeout == dt.timedelta(hours=1)
+
+
+def test_no_parameter_is_in_what_a_trigger_shows(run_task, deferred):
+    run_task(
+        Bitrix24Operator(
+            task_id="ask", deferrable=True, method="user.get", parameters={"FILTER": {"NAME": "s3cr3t"}}
+        )
+    )
+    assert "user.get" in repr(deferred[0])
+    assert "s3cr3t" not in repr(deferred[0])
