@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.rest.call import Call
-from airflow_provider_b24.rest.encoding import parameters
+from airflow_provider_b24.rest.encoding import Ref, parameters
 from airflow_provider_b24.rest.methods import Effect, facts_of
+from airflow_provider_b24.rest.references import replaced, walk
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
-    from airflow_provider_b24.rest.batch import Outcome
+    from airflow_provider_b24.rest.exchange import Outcome
+
+_REF = "$ref"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +68,9 @@ class TaskCalls:
         calls = [
             {
                 "method": call.method,
-                "params": parameters(call.method, call.params),
+                "params": parameters(call.method, replaced(call.params, _written)),
                 "repeatable": call.repeatable,
+                "name": call.name,
             }
             for call in self.calls
         ]
@@ -109,22 +113,36 @@ class TaskCalls:
 def parse_call(call: Any, number: int) -> Call:
     """Read one of ``calls``: a pair of a method and its parameters, or a mapping.
 
+    ``Ref("contact", "ID")`` is ``{"$ref": ["contact", "ID"]}`` where templates, XComs and triggers carry it.
+
     :param number: its place, for the error.
     :raises ValueError: when it is neither.
     """
-    repeatable = None
-    if isinstance(call, Mapping):
-        method, params, repeatable = call.get("method"), call.get("params"), call.get("repeatable")
-    elif isinstance(call, (list, tuple)) and len(call) == 2:
-        method, params = call
-    else:
-        method, params = None, None
-    if not isinstance(method, str) or not (params is None or isinstance(params, Mapping)):
+    given: Any = call if isinstance(call, Mapping) else {}
+    if isinstance(call, (list, tuple)) and len(call) == 2:
+        given = {"method": call[0], "params": call[1]}
+    method, params, name = given.get("method"), given.get("params"), given.get("name")
+    if (
+        not isinstance(method, str)
+        or not (params is None or isinstance(params, Mapping))
+        or not (name is None or isinstance(name, str))
+    ):
         raise ValueError(
             f"calls[{number}] is neither a pair of a method and its parameters "
             'nor {"method": ..., "params": ...}.'
         )
-    return Call(method, params or {}, repeatable)
+    return Call(method, walk(params or {}, _read), given.get("repeatable"), name=name)
+
+
+def _written(ref: Ref) -> dict[str, list[str]]:
+    return {_REF: [ref.name, *ref.path]}
+
+
+def _read(value: Any) -> Any:
+    if not isinstance(value, Mapping) or value.keys() != {_REF}:
+        return value
+    name, *path = value[_REF] if isinstance(value[_REF], list) and value[_REF] else [value[_REF]]
+    return Ref(name, *path)
 
 
 def results(outcomes: Sequence[Outcome]) -> list[Any]:

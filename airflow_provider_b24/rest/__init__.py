@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Webhook,
         parse_portal_address,
     )
-    from airflow_provider_b24.rest.encoding import MalformedFormError, UnsendableValueError, parse_form
+    from airflow_provider_b24.rest.encoding import MalformedFormError, Ref, UnsendableValueError, parse_form
     from airflow_provider_b24.rest.methods import Effect, MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.session import Patience
@@ -45,6 +45,7 @@ _HOMES = {
     "Observer": "observer",
     "Patience": "session",
     "PortalAddress": "credentials",
+    "Ref": "encoding",
     "Reply": "call",
     "ReplyTime": "call",
     "TokenStore": "tokens",
@@ -70,6 +71,7 @@ __all__ = [
     "Observer",
     "Patience",
     "PortalAddress",
+    "Ref",
     "Reply",
     "ReplyTime",
     "TokenStore",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_b24.rest._base_client import BaseClient, authorities
-from airflow_provider_b24.rest.batch import AnyCall, OnOutcome, Outcome, converse_batch
+from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     import ssl
 
     import httpx
+
+    from airflow_provider_b24.rest.batch_items import OnOutcome
+    from airflow_provider_b24.rest.exchange import Outcome
 
 _T = TypeVar("_T")
 _contexts: dict[bool | str, ssl.SSLContext] = {}

@@ -26,6 +26,8 @@ class Call:
         :mod:`airflow_provider_b24.rest.methods`.
     :param deadline: seconds it may take in all, waiting and repeating included; ``None`` for that of the batch, or of
         the client.
+    :param name: how later calls of the same batch refer to its result, with
+        :class:`~airflow_provider_b24.rest.encoding.Ref`.
     :raises UnsendableValueError: when ``method`` is no method name.
     """
 
@@ -33,6 +35,7 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool | None = None
     deadline: float | None = None
+    name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not _METHOD.match(self.method):

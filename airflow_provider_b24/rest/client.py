@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_b24.rest._base_client import BaseClient, authorities
-from airflow_provider_b24.rest.batch import AnyCall, Outcome, converse_batch
+from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.renewal import GrantType, redeem
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_b24.rest.credentials import Tokens
+    from airflow_provider_b24.rest.exchange import Outcome
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from airflow_provider_b24.rest.encoding import parameters
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
-    from airflow_provider_b24.rest.batch import Outcome
+    from airflow_provider_b24.rest.exchange import Outcome
 
 
 class _Waiting(NamedTuple):

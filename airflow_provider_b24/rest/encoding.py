@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -25,6 +26,7 @@ _RESULT = "$result"
 _ESCAPED = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _INDEX = re.compile(r"(?:0|[1-9][0-9]*)\Z", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[\[\]\x00]")
+_STEP = re.compile(r"[A-Za-z0-9_]+\Z")
 _NOT_IN_TOP_NAMES = re.compile(r"[\[\]\x00 .]")
 
 
@@ -40,6 +42,36 @@ class Reference(str):
     """A text that is meant to refer to an earlier call of the same batch, ``$result[key][field]``."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Ref:
+    """The result of an earlier call of the same batch, or a part of it, as a parameter.
+
+    ``Ref("contact")`` is the whole result of the call with this name, ``Ref("found", 0, "ID")`` the field ``ID`` of the
+    first record in a list. Calls that depend on each other are made in their order, in one request where they fit.
+
+    :param name: the name of the call.
+    :param path: where in its result: names of fields, and places in lists, from 0.
+    :raises UnsendableValueError: when this can be neither.
+
+    Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
+    """
+
+    name: str
+    path: tuple[str, ...]
+
+    def __init__(self, name: str, *path: str | int) -> None:
+        steps = tuple(str(step) for step in path)
+        if not isinstance(name, str) or not name or not all(_STEP.match(step) for step in steps):
+            raise UnsendableValueError(
+                f"Ref takes the name of a call, and names of fields or places in lists, not {(name, *path)!r}"
+            )
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "path", steps)
+
+    def __str__(self) -> str:
+        return self.name + "".join(f"[{step}]" for step in self.path)
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,6 +160,10 @@ def _scalar(value: Any, path: str) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, Ref):
+        raise UnsendableValueError(
+            f"{path}: refers to the result of {value.name!r}, but no call of this name comes before it in a batch"
+        )
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
         return _scalar(item(), path)

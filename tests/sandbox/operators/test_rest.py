@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_b24.exceptions import ServerError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.operators.rest import Bitrix24Operator
-from airflow_provider_b24.rest import Effect, MethodFacts, Patience
+from airflow_provider_b24.rest import Effect, MethodFacts, Patience, Ref
 from airflow_provider_b24.rest.methods import METHODS
 from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
@@ -441,3 +441,55 @@ def test_no_parameter_is_in_what_a_trigger_shows(run_task, deferred):
     )
     assert "user.get" in repr(deferred[0])
     assert "s3cr3t" not in repr(deferred[0])
+
+
+REFS = {
+    "objects": (Ref("lead"), Ref("got", "TITLE")),
+    "text": ({"$ref": ["lead"]}, {"$ref": ["got", "TITLE"]}),
+}
+
+
+@pytest.mark.parametrize("written", REFS)
+@pytest.mark.parametrize("creates", [True, False])
+def test_calls_may_use_the_results_of_others(portal, run, deferrable, deferred, written, creates):
+    portal.add_records("lead", 1)
+    lead, title = REFS[written]
+    first = ("crm.lead.add", {"fields": {"TITLE": "lead 1"}}) if creates else ("sandbox.echo", {"ID": 1})
+    calls = [
+        {"name": "lead", "method": first[0], "params": first[1]},
+        {"name": "got", "method": "crm.lead.get", "params": {"ID": lead if creates else Ref("lead", "ID")}},
+        ("sandbox.echo", {"title": [title]}),
+    ]
+
+    results = run(calls=calls)
+
+    assert results[2] == {"title": ["lead 1"]}
+    assert len(portal.requests) == 1
+    assert len(deferred) == (deferrable and not creates)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_template_may_give_calls_that_use_results(run, as_json):
+    calls = [
+        {"name": "one", "method": "sandbox.echo", "params": {"n": "1"}},
+        {"method": "sandbox.echo", "params": {"n": {"$ref": ["one", "n"]}}},
+    ]
+    template = "{{ dag_run.conf['calls'] | tojson }}" if as_json else "{{ dag_run.conf['calls'] }}"
+    assert [result["n"] for result in run({"calls": calls}, calls=template)] == ["1", "1"]
+
+
+@pytest.mark.parametrize("ref", [["nobody"], [], [7], ["one", "a b"]])
+def test_a_reference_to_nothing_is_refused_and_nothing_sent(portal, run, ref):
+    with pytest.raises(AirflowFailException, match="refers to|Ref takes"):
+        run(calls=[("profile", {}), ("sandbox.echo", {"n": {"$ref": ref}})])
+    assert portal.requests == []
+
+
+def test_a_call_whose_needed_call_failed_is_named_with_the_reason(run):
+    with pytest.raises(AirflowFailException, match=r"calls\[1\]: .*Not called: it needs the result of 'one'"):
+        run(
+            calls=[
+                {"name": "one", "method": "sandbox.nothing"},
+                ("crm.lead.add", {"fields": {"TITLE": Ref("one")}}),
+            ]
+        )
