@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -222,6 +223,27 @@ class Bitrix24Hook(BaseHook):
         client = await self.get_async_conn()
         async for page in client.pages(method, params, id_field=id_field, limit=limit):
             yield page
+
+    def download(
+        self, source: int | str, path: str | os.PathLike[str], *, max_bytes: int | None = None
+    ) -> int:
+        """Download a file, in constant memory. It has its name only when it is whole.
+
+        :param source: the number of a file on the Drive, or a link out of a method's result, such as ``urlMachine``.
+        :param path: where to put the file; what is there is replaced.
+        :param max_bytes: how large it may be.
+        :return: the number of bytes.
+        :raises Bitrix24Error: when it has failed for good, or the link leads to a host that is not the portal.
+
+        Source: https://apidocs.bitrix24.com/api-reference/files/how-to-download-files.html
+        """
+        return self.get_conn().download(source, path, max_bytes=max_bytes)
+
+    async def async_download(
+        self, source: int | str, path: str | os.PathLike[str], *, max_bytes: int | None = None
+    ) -> int:
+        """Download a file, as :meth:`download` does, from an event loop."""
+        return await (await self.get_async_conn()).download(source, path, max_bytes=max_bytes)
 
     def send_event(
         self, event_token: str, return_values: Mapping[str, Any] | None = None, log_message: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -98,11 +99,7 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         """Make the calls, or hand them over to the triggerer."""
         asked = self._read()
         if self.deferrable:
-            once = asked.not_to_be_repeated()
-            if once is None:
-                self._defer(asked)
-            else:
-                self.log.info("This task calls by itself: %s must not be made twice.", once.method)
+            self._defer(asked)
         return self._make(asked)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -146,10 +143,19 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             return self._all_or_error(result) if asked.many else result
 
     def _defer(self, asked: TaskCalls) -> None:
+        """Hand the calls over to the triggerer, unless they are the worker's."""
+        from airflow_provider_b24.triggers._events import LARGEST_EVENT
         from airflow_provider_b24.triggers.rest import Bitrix24CallsTrigger
 
+        once = asked.not_to_be_repeated()
+        if once is not None:
+            self.log.info("This task calls by itself: %s must not be made twice.", once.method)
+            return
         with fail_at_once_unless_retryable():
             calls = asked.to_json()
+        if len(json.dumps(calls)) > LARGEST_EVENT:
+            self.log.info("This task calls by itself: the parameters are too large for a triggerer.")
+            return
         self.defer(
             trigger=Bitrix24CallsTrigger(calls=calls, bitrix24_conn_id=self.bitrix24_conn_id),
             method_name="execute_complete",

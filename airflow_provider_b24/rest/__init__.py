@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         parse_portal_address,
     )
     from airflow_provider_b24.rest.encoding import MalformedFormError, Ref, UnsendableValueError, parse_form
+    from airflow_provider_b24.rest.files import File
     from airflow_provider_b24.rest.methods import Effect, MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.session import Patience
@@ -38,6 +39,7 @@ _HOMES = {
     "Coalescer": "coalescer",
     "Credentials": "credentials",
     "Effect": "methods",
+    "File": "files",
     "MalformedFormError": "encoding",
     "MemoryTokenStore": "tokens",
     "MethodFacts": "methods",
@@ -64,6 +66,7 @@ __all__ = [
     "Coalescer",
     "Credentials",
     "Effect",
+    "File",
     "MalformedFormError",
     "MemoryTokenStore",
     "MethodFacts",

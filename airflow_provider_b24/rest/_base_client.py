@@ -17,6 +17,7 @@ from airflow_provider_b24.rest.redaction import redact_http_logs
 from airflow_provider_b24.rest.session import Patience, Session
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.files import PartFile
     from airflow_provider_b24.rest.methods import MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.shared_limit import SharedLimit
@@ -127,6 +128,11 @@ class BaseClient(Generic[_Store]):
     ) -> Conversation[None]:
         call = Call(method, params or {})
         return converse_list(call, self._session, id_field=id_field, limit=limit, deadline=deadline)
+
+    def _download(self, source: int | str, file: PartFile, deadline: float | None) -> Conversation[int]:
+        from airflow_provider_b24.rest.downloads import converse_download
+
+        return converse_download(source, self._session, file, deadline=deadline)
 
     def _reconnected(self, found: tuple[Credentials, _Store | None] | None) -> Credentials | None:
         """Take what was looked up."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,8 +14,10 @@ from airflow_provider_b24.rest._base_client import BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.files import PartFile
 from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 from airflow_provider_b24.rest.wire import (
+    CHUNK,
     Action,
     Consult,
     Conversation,
@@ -22,6 +25,7 @@ from airflow_provider_b24.rest.wire import (
     LoadTokens,
     NoResponse,
     Page,
+    Receive,
     Request,
     Response,
     Send,
@@ -133,6 +137,18 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         params = answer_params(event_token, return_values, log_message)
         return bool((await self.call("bizproc.event.send", params, deadline=deadline)).result)
 
+    async def download(
+        self,
+        source: int | str,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+    ) -> int:
+        """Download a file: see :meth:`Bitrix24Client.download`."""
+        with PartFile(path, max_bytes) as file:
+            return await self._hold(self._download(source, file, deadline))
+
     async def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""
         transports, self._transports = getattr(self, "_transports", {}), {}
@@ -163,6 +179,8 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
     async def _perform(self, action: Action) -> Any:
         if isinstance(action, Send):
             return await self._send(action.request)
+        if isinstance(action, Receive):
+            return await self._send(action.request, action.write)
         if isinstance(action, Sleep):
             return await (self._sleep or asyncio.sleep)(action.seconds)
         if isinstance(action, Consult):
@@ -204,7 +222,9 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             )
         return self._transports[host]
 
-    async def _send(self, request: Request) -> Response | NoResponse:
+    async def _send(
+        self, request: Request, write: Callable[[bytes], Any] | None = None
+    ) -> Response | NoResponse:
         import httpx
 
         url = request.url
@@ -216,7 +236,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         try:
             response = await transport.handle_async_request(message)
             try:
-                body = await response.aread()
+                if write is None or response.status_code != 200:
+                    body = await response.aread()
+                else:
+                    body = b""
+                    async for chunk in response.aiter_bytes(CHUNK):
+                        await asyncio.to_thread(write, chunk)
             finally:
                 await response.aclose()
             return Response(response.status_code, response.headers, body)

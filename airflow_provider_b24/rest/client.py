@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,9 +13,11 @@ from airflow_provider_b24.rest._base_client import BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.files import PartFile
 from airflow_provider_b24.rest.renewal import GrantType, redeem
 from airflow_provider_b24.rest.tokens import TokenStore
 from airflow_provider_b24.rest.wire import (
+    CHUNK,
     Action,
     Consult,
     Conversation,
@@ -22,6 +25,7 @@ from airflow_provider_b24.rest.wire import (
     LoadTokens,
     NoResponse,
     Page,
+    Receive,
     Request,
     Response,
     Send,
@@ -170,6 +174,33 @@ class Bitrix24Client(BaseClient[TokenStore]):
         params = answer_params(event_token, return_values, log_message)
         return bool(self.call("bizproc.event.send", params, deadline=deadline).result)
 
+    def download(
+        self,
+        source: int | str,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+    ) -> int:
+        """Download a file, in constant memory. It has its name only when it is whole.
+
+        Credentials go to the portal only, also where it redirects to the host that it keeps its files at.
+
+        :param source: the number of a file on the Drive, for ``disk.file.get``; or a link out of a method's result,
+            such as ``urlMachine`` or ``downloadUrl``, relative ones included. Links for people who are signed in give
+            no file.
+        :param path: where to put the file; what is there is replaced.
+        :param max_bytes: how large it may be.
+        :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :return: the number of bytes.
+        :raises Bitrix24Error: when it has failed for good; with the code ``untrusted_link`` when the link leads to
+            another host, ``no_file`` when there is a page in place of a file, ``file_too_large``.
+
+        Documentation: https://apidocs.bitrix24.com/api-reference/files/how-to-download-files.html
+        """
+        with PartFile(path, max_bytes) as file:
+            return self._hold(self._download(source, file, deadline))
+
     def redeem(self, grant_type: GrantType, grant: str) -> Tokens:
         """Exchange an authorization code, or a refresh token, for a pair of tokens, and call with it from now on.
 
@@ -236,6 +267,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
             return action.work()
         if isinstance(action, Send):
             return self._send(action.request)
+        if isinstance(action, Receive):
+            return self._send(action.request, action.write)
         if isinstance(action, Together):
             return self._together(action.conversations)
         return None
@@ -277,7 +310,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
                 self._http.mount("http://", adapter)
             return self._http
 
-    def _send(self, request: Request) -> Response | NoResponse:
+    def _send(self, request: Request, write: Callable[[bytes], Any] | None = None) -> Response | NoResponse:
         from requests import PreparedRequest
         from requests.exceptions import RequestException
         from requests.structures import CaseInsensitiveDict
@@ -305,7 +338,12 @@ class Bitrix24Client(BaseClient[TokenStore]):
                 cert=settings["cert"],
                 proxies=settings["proxies"],
             )
-            return Response(response.status_code, response.headers, response.content or b"")
+            with response:
+                if write is None or response.status_code != 200:
+                    return Response(response.status_code, response.headers, response.content or b"")
+                for chunk in response.iter_content(CHUNK):
+                    write(chunk)
+            return Response(response.status_code, response.headers, b"")
         except RequestException as error:
             return _no_response(error)
 

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_HOPS = 3
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_HOPS = 3
 _MAX_RENEWALS = 3
 _MAX_REPLACEMENTS = 2
 
@@ -133,7 +133,7 @@ def closed_error(method: str, closed: Closed, session: Session) -> OperationTime
     )  # fmt: skip
 
 
-def _wait_for_slot(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
+def wait_for_slot(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
     """Wait for a place in the portal's bucket.
 
     :return: ``None`` when a request may be sent now; the error when that would be after the deadline.
@@ -177,7 +177,7 @@ def _attempt(
     call: Call, params: dict[str, Any], session: Session, progress: Progress
 ) -> Conversation[Reply | Bitrix24Error | _NotSent]:
     """Send the call once, following the portal if it has moved."""
-    for _ in range(_MAX_HOPS + 1):
+    for _ in range(MAX_HOPS + 1):
         if session.app is not None:
             tokens = yield from current_tokens(session, progress)
             if not tokens.access_token:
@@ -186,7 +186,7 @@ def _attempt(
                 yield from renew(session, progress)
         refusal = yield from wait_until_open(call.method, session, progress)
         if refusal is None:
-            refusal = yield from _wait_for_slot(call.method, session, progress)
+            refusal = yield from wait_for_slot(call.method, session, progress)
         if refusal is not None:
             return _NotSent(refusal)
         progress.attempt += 1
@@ -196,8 +196,8 @@ def _attempt(
         started = session.clock()
         answer: Response | NoResponse = yield Send(request)
         progress.seconds = duration = session.clock() - started
-        if isinstance(answer, Response) and answer.status in _REDIRECTS:
-            _note(call, portal, duration, progress, answer.status, None, session)
+        if isinstance(answer, Response) and answer.status in REDIRECTS:
+            note(call, portal, duration, progress, answer.status, None, session)
             refused = session.follow(answer.headers.get("location", ""), call.method)
             if refused is not None:
                 return refused
@@ -206,7 +206,7 @@ def _attempt(
         outcome = understand(answer, call, session)
         status = answer.status if isinstance(answer, Response) else None
         operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
-        _note(call, portal, duration, progress, status, operating, session)
+        note(call, portal, duration, progress, status, operating, session)
         if isinstance(outcome, Reply):
             if outcome.time is not None:
                 # Never later than this side's clock allows: the portal's own finish may be an account of work.
@@ -283,7 +283,7 @@ def transport_error(no_response: NoResponse, method: str, portal: str) -> Transp
     return error
 
 
-def _note(
+def note(
     call: Call,
     portal: str,
     duration: float,
@@ -292,6 +292,10 @@ def _note(
     operating: float | None,
     session: Session,
 ) -> None:
+    """Tell the observer and the log about a request.
+
+    :param status: of the response, ``None`` when there was none.
+    """
     session.observer.on_request(call.method, portal, duration, progress.attempt, status, operating)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug(

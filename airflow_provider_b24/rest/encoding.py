@@ -90,6 +90,7 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
     ``Enum``                              its value, by this table
     ``list``, ``tuple``, other sequences  a list
     mapping                               a mapping; with the keys 0 to n-1 a list
+    ``File``                              a list of its name and its content in Base64
     numpy scalars and the like            their ``item()``, by this table
     ====================================  ==========================================
 
@@ -167,7 +168,12 @@ def _scalar(value: Any, path: str) -> str:
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
         return _scalar(item(), path)
-    raise UnsendableValueError(f"{path}: a value of type {type(value).__name__} cannot be sent to Bitrix24")
+    hint = (
+        "; give bytes and paths as File" if isinstance(value, bytes) or hasattr(value, "read_bytes") else ""
+    )
+    raise UnsendableValueError(
+        f"{path}: a value of type {type(value).__name__} cannot be sent to Bitrix24{hint}"
+    )
 
 
 def _unicode(text: str, path: str) -> str:

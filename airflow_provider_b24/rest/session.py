@@ -220,7 +220,7 @@ class Session:
                 method, f"{self.portal} redirects to another page of its own; is it a portal?"
             )
         new_portal = portal_host(new_url)
-        if not self._may_move_to(new_portal):
+        if not self.trusts(new_portal):
             return self._refusal(
                 method,
                 f"{self.portal} redirects to {new_portal}, which is not known to be the same portal; nothing was sent "
@@ -234,7 +234,8 @@ class Session:
         share_pacer(self.pacer, new_portal, self.clock)
         return None
 
-    def _may_move_to(self, portal: str) -> bool:
+    def trusts(self, portal: str) -> bool:
+        """Tell whether a host may be the portal's new address."""
         name = portal.rpartition(":")[0] or portal
         if portal in self.trusted_hosts or name in self.trusted_hosts:
             return True
@@ -268,6 +269,10 @@ class Session:
             if secret:
                 text = text.replace(secret, "***")
         return text[:500]
+
+    def knows_secret_in(self, text: str) -> bool:
+        """Tell whether one of this client's secrets is in a text."""
+        return any(secret and secret in text for secret in (*self._secrets(), *self._former))
 
     def _secrets(self) -> list[str]:
         own = self.credentials

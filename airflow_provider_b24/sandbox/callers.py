@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.clock import Clock
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "crm", "im", "task", "user")
+DEFAULT_SCOPE = ("bizproc", "catalog", "crm", "disk", "im", "task", "user")
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
 AUTHORIZATION_CODE_LIFETIME = 30
 
@@ -214,6 +214,7 @@ class Callers:
         self.tokens = Tokens(clock, access_token_lifetime, self.users)
         self.webhooks: dict[tuple[int, str], Webhook] = {}
         self.applications: dict[str, Application] = {}
+        self._link_tokens: dict[str, Caller] = {}
 
     def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str]) -> Webhook:
         """Add an incoming webhook of one user."""
@@ -250,6 +251,14 @@ class Callers:
             raise no_auth_found()
         return Caller(self.users[user_id], webhook.scope, f"webhook {code}")
 
+    def token_for_links(self, caller: Caller) -> str:
+        """Return what links in answers hold as `auth`: the application's token, or one for a webhook's user."""
+        if caller.application is not None:
+            return caller.application.access_token
+        token = secrets.token_hex(32)
+        self._link_tokens[token] = caller
+        return token
+
     def by_token(self, access_token: object) -> Caller:
         """Return who calls with an access token.
 
@@ -257,6 +266,8 @@ class Callers:
         """
         if not isinstance(access_token, str):
             raise no_auth_found()
+        if access_token in self._link_tokens:
+            return self._link_tokens[access_token]
         application, pair = self.tokens.authorize(access_token)
         if application.allowed_users is not None and pair.user_id not in application.allowed_users:
             raise RestError(403, "user_access_error", "The user does not have access to the application")

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_b24.sandbox import oauth, rest
+from airflow_provider_b24.sandbox.disk import Content
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.faults import (
     AnswerHtml,
@@ -76,8 +78,8 @@ class _Exchange:
             pass
 
 
-#: Does what a request asks for; returns the status, and the body or, as text, where to redirect to.
-_Work = Callable[[], tuple[int, Mapping[str, Any] | str]]
+#: Does what a request asks for; returns the status, and JSON, a file or, as text, where to redirect to.
+_Work = Callable[[], tuple[int, Mapping[str, Any] | Content | str]]
 
 
 class FrontDoor:
@@ -124,7 +126,7 @@ class FrontDoor:
         )
         request = self._record(scope, headers, received)
 
-        def work() -> tuple[int, Mapping[str, Any] | str]:
+        def work() -> tuple[int, Mapping[str, Any] | Content | str]:
             if portal.moved_to is not None:
                 return 302, portal.moved_to + request.path
             client = scope["client"]
@@ -173,17 +175,36 @@ class FrontDoor:
         if isinstance(answer, str):
             await exchange.respond(status, b"", "text/html", answer)
             return
-        # Escaped beyond ASCII, as PHP writes it.
-        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
         if isinstance(fault, DropConnection):
             await self._drop(exchange)
             return
+        if isinstance(answer, Content):
+            await self._give(answer, fault, exchange)
+            return
+        # Escaped beyond ASCII, as PHP writes it.
+        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
         if isinstance(fault, Delay) and fault.after_work:
             await asyncio.sleep(fault.seconds)
         await asyncio.sleep(exchange.request.late)
         if isinstance(fault, TruncateJson):
             content = content[: len(content) // 2]
         await exchange.respond(status, content)
+
+    async def _give(self, file: Content, fault: Fault | None, exchange: _Exchange) -> None:
+        exchange.request.status = 200
+        fields = {
+            "content-type": "application/octet-stream",
+            "content-length": str(len(file.data)),
+            "content-disposition": f"attachment; filename*=utf-8''{quote(file.name)}",
+        }
+        headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+        if isinstance(fault, TruncateJson):
+            half = file.data[: len(file.data) // 2]
+            await exchange.send({"type": "http.response.body", "body": half, "more_body": True})
+            await self._drop(exchange)
+            return
+        await exchange.send({"type": "http.response.body", "body": file.data})
 
     async def _spoil_before(self, fault: Fault, exchange: _Exchange) -> bool:
         # Returns whether that was all there is to the answer.

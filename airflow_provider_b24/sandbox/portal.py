@@ -14,6 +14,7 @@ from airflow_provider_b24.sandbox import notices
 from airflow_provider_b24.sandbox.alarm import Alarm
 from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE, Application, Callers, User, Webhook
 from airflow_provider_b24.sandbox.clock import Clock
+from airflow_provider_b24.sandbox.disk import Disk
 from airflow_provider_b24.sandbox.event_tokens import EventTokens
 from airflow_provider_b24.sandbox.events import Events
 from airflow_provider_b24.sandbox.faults import Faults
@@ -47,6 +48,7 @@ _TAKEN_OVER = (
     "callers",
     "changed",
     "clock",
+    "disk",
     "engine",
     "events",
     "member_id",
@@ -120,6 +122,7 @@ class SandboxPortal:
         self.callers = Callers(self.clock, access_token_lifetime)
         self.methods = all_methods()
         self.robot_registry = RobotRegistry()
+        self.disk = Disk()
         self.task_list = Tasks()
         self.events = Events()
         self.templates: dict[int, Template] = {}
@@ -395,6 +398,11 @@ class SandboxPortal:
         """
         with self.changed:
             return self.record_stores.add(kind, records)
+
+    def add_file(self, name: str, data: bytes, *, user_id: int = 1) -> int:
+        """Put a file on the Drive and return its number, for `disk.file.get`."""
+        with self.changed:
+            return self.disk.add(name, data, user_id, self.clock.now()).id
 
     # Trouble
 

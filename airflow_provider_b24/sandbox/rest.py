@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox.disk import Content
 from airflow_provider_b24.sandbox.errors import RestError, access_denied, malformed, method_not_found
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
@@ -152,8 +153,10 @@ def read(path: str, query: bytes, content_type: str, authorization: str, body: b
     return received
 
 
-def answer(portal: SandboxPortal, received: Received, source: str) -> tuple[int, dict[str, Any]]:
-    """Answer a request.
+def answer(
+    portal: SandboxPortal, received: Received, source: str
+) -> tuple[int, dict[str, Any] | Content | str]:
+    """Answer a request: with JSON, with a file, or with where it is.
 
     :param source: the caller's address, which the request limit is counted for.
     """
@@ -168,7 +171,11 @@ def answer(portal: SandboxPortal, received: Received, source: str) -> tuple[int,
             caller = portal.callers.by_token(received.access_token)
         if received.method == "batch":
             return 200, _batch(portal, caller, received)
-        return 200, _call(portal, caller, received.method, received.parameters)
+        reply = _call(portal, caller, received.method, received.parameters)
+        content = reply["result"]
+        if not isinstance(content, Content):
+            return 200, reply
+        return (302, content.elsewhere) if content.elsewhere else (200, content)
     except RestError as error:
         return error.status, error.body()
 

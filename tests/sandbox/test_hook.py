@@ -56,6 +56,10 @@ class Blocking:
         with Bitrix24Hook(self.conn_id) as hook:
             return sum(1 for _ in hook.iterate(*args))
 
+    def download(self, *args, **options):
+        with Bitrix24Hook(self.conn_id) as hook:
+            return hook.download(*args, **options)
+
     def pages(self, *args, **options):
         with Bitrix24Hook(self.conn_id) as hook:
             return list(hook.pages(*args, **options))
@@ -87,6 +91,9 @@ class InALoop:
             return count
 
         return self._run(read)
+
+    def download(self, *args, **options):
+        return self._run(lambda hook: hook.async_download(*args, **options))
 
     def pages(self, *args, **options):
         async def read(hook):
@@ -196,6 +203,12 @@ class TestCalling:
         records = way(connection).iterate("crm.item.list", {"entityTypeId": 147}, id_field="id")
 
         assert [record["id"] for record in records] == list(range(1, 121))
+
+    def test_a_file_is_downloaded(self, connection, portal, way, tmp_path):
+        number = portal.add_file("a.txt", b"abc")
+
+        assert way(connection).download(number, tmp_path / "b.txt", max_bytes=3) == 3
+        assert (tmp_path / "b.txt").read_bytes() == b"abc"
 
     def test_a_list_may_be_read_by_page(self, connection, portal, way):
         portal.add_records("lead", 130)

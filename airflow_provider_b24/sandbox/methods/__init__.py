@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_b24.sandbox.methods import (
     application,
     basic,
+    disk,
     events,
     im,
     lists,
@@ -21,5 +22,5 @@ if TYPE_CHECKING:
 
 def all_methods() -> dict[str, Method]:
     """Return every method by its name; `batch` is none, it is the way to call them."""
-    modules = (application, basic, events, im, lists, processes, robots, tasks)
+    modules = (application, basic, disk, events, im, lists, processes, robots, tasks)
     return {method.name: method for module in modules for method in module.METHODS}

@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow_provider_b24.exceptions import ServerError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.operators.rest import Bitrix24Operator
-from airflow_provider_b24.rest import Effect, MethodFacts, Patience, Ref
+from airflow_provider_b24.rest import Effect, File, MethodFacts, Patience, Ref
 from airflow_provider_b24.rest.methods import METHODS
 from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
@@ -493,3 +493,27 @@ def test_a_call_whose_needed_call_failed_is_named_with_the_reason(run):
                 ("crm.lead.add", {"fields": {"TITLE": Ref("one")}}),
             ]
         )
+
+
+def test_a_file_is_a_parameter(portal, run, deferred, tmp_path):
+    path = tmp_path / "offer.txt"
+    path.write_bytes(b"abc")
+    run(
+        method="disk.folder.uploadfile",
+        parameters={"id": 1, "data": {"NAME": "{{ dag_run.conf.name }}"}, "fileContent": File(path)},
+        conf={"name": "mine.txt"},
+    )
+    assert [(file.name, file.data) for file in portal.disk.files] == [("mine.txt", b"abc")]
+    assert deferred == []
+
+
+def test_parameters_too_large_for_a_triggerer_are_sent_by_the_worker(portal, run_task, deferred):
+    task = Bitrix24Operator(
+        task_id="ask",
+        deferrable=True,
+        method="sandbox.echo",
+        parameters={"file": File(bytes(LARGEST_EVENT), "zeros")},
+        repeatable=True,
+    )
+    assert run_task(task)["file"][0] == "zeros"
+    assert deferred == []
