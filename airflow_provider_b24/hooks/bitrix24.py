@@ -149,7 +149,8 @@ class Bitrix24Hook(BaseHook):
     ) -> list[Reply | Bitrix24Error]:
         """Make many calls, 50 in a request.
 
-        :param calls: any number of calls, or of pairs of a method and its parameters.
+        :param calls: any number of calls, or of pairs of a method and its parameters; in those of a later call
+            :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name.
         :param halt: stop at the first call that fails; the rest are reported as not done.
         :return: a reply or an error for each call, in their order.
 

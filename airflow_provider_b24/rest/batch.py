@@ -133,7 +133,7 @@ def _with_followers(ready: list[Item], waiting: Sequence[Item], session: Session
     numbers = {item.number for item in ready}
     now = session.clock()
     for item in waiting:
-        needs = item.open_needs()
+        needs = item.open_needs() if item.needs else []
         if (
             needs
             and all(need.number in numbers for need in needs)
@@ -154,7 +154,7 @@ def _first_ready(waiting: Sequence[Item], session: Session) -> Conversation[list
     now = session.clock()
     due: list[tuple[float, Item]] = []
     for item in waiting:
-        if item.open_needs():
+        if item.needs and item.open_needs():
             continue
         not_before = item.not_before
         closed = session.pacer.closed(session.owner, item.call.method)

@@ -142,11 +142,11 @@ def groups_of(items: Iterable[Item]) -> list[list[Item]]:
     group_of: dict[int, list[Item]] = {}
     for item in items:
         group = group_of[item.number] = [item]
-        for need in item.open_needs():
+        for need in item.open_needs() if item.needs else ():
             other = group_of[need.number]
             if other is not group:
                 other += group
                 group_of |= dict.fromkeys((one.number for one in group), other)
                 group = other
     groups = {id(group): group for group in group_of.values()}.values()
-    return [sorted(group, key=lambda item: item.number) for group in groups]
+    return [sorted(group, key=lambda item: item.number) if len(group) > 1 else group for group in groups]

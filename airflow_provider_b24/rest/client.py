@@ -83,7 +83,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request.
 
-        :param calls: calls, or pairs of method and parameters.
+        :param calls: calls, or pairs of method and parameters; in those of a later call
+            :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name.
         :param halt: in order, and none after the first that fails.
         :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
         :return: for each call, in order, its reply or its error.

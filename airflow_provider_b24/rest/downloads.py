@@ -1,7 +1,7 @@
 """Downloading a file, by its number on the Drive or by a link that a method gave.
 
-Credentials go to the portal only. It may send us on to another host, where it keeps its files: nothing of ours goes
-there.
+Credentials go to the portal only, and only to what gives files: a link may come from anybody, and must not delete a
+deal. The portal may send us on to another host, where it keeps its files: nothing of ours goes there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _DOWNLOAD = Call("download", repeatable=True)
 # What is stored is what is wanted, byte for byte.
 _HEADERS = HEADERS | {"Accept": "*/*", "Accept-Encoding": "identity"}
-_METHOD_PATH = re.compile(r"/rest/([A-Za-z0-9_.]+)\Z")
+_METHOD_PATH = re.compile(r"/rest/((?:[a-z0-9_]+\.)*(?:download|getfile))(?:\.json)?\Z", re.IGNORECASE)
+_PAGE_PATH = re.compile(r"/bitrix/components/bitrix/[a-z0-9._]+/show_file\.php\Z")
 _EMPTY_AUTH = re.compile(r"(?:^|(?<=&))auth=(?=&|\Z)")
 
 
@@ -132,7 +133,8 @@ def _address(link: str, session: Session) -> _Address:
     if method and "auth" not in parse_qs(query, keep_blank_values=True):
         url = session.url(method[1])
         query = f"{query}&auth=".lstrip("&") if session.app is not None else query
-    return _Address(url, query, session.app is not None and bool(_EMPTY_AUTH.search(query)))
+    gives_files = method or _PAGE_PATH.match(parts.path)
+    return _Address(url, query, bool(session.app and gives_files and _EMPTY_AUTH.search(query)))
 
 
 def _fetch(

@@ -122,6 +122,7 @@ class Session:
         self.sizes = BatchSizes(batch_size)
         self._last_line = self._announced_until = float("-inf")
         self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
+        self._facts: dict[str, MethodFacts] = {}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
         self.dead_refresh_token: str | None = None
@@ -155,7 +156,10 @@ class Session:
 
     def facts(self, method: str) -> MethodFacts:
         """Tell what is known about a method."""
-        return facts_of(method, self._methods)
+        facts = self._facts.get(method)
+        if facts is None:
+            facts = self._facts[method] = facts_of(method, self._methods)
+        return facts
 
     def effect_of(self, call: Call) -> Effect:
         """Tell what it does to make a call twice, by what the caller or the table says."""

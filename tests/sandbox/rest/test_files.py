@@ -271,6 +271,24 @@ def test_nothing_is_sent_to_another_host_that_a_link_names(use, portal, elsewher
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "start", ["", "{portal}", "{portal}/bitrix/..", "{portal}/", "/bitrix/components/.."]
+)
+@pytest.mark.parametrize("auth", ["", "&auth="])
+def test_a_link_calls_no_method_that_gives_no_file(use, portal, tmp_path, start, auth):
+    link = f"{start.format(portal=portal.url)}/rest/crm.lead.add?fields[TITLE]=x{auth}"
+
+    with pytest.raises(Bitrix24Error):
+        use("download", link, tmp_path / "a")
+
+    assert len(portal.records("lead")) == 0
+    assert all(
+        secret not in f"{request.path}{request.access_token}"
+        for request in portal.requests
+        for secret in (portal.webhook.code, portal.application.access_token)
+    )
+
+
 def test_a_host_that_is_trusted_is_asked_without_credentials(use, portal, elsewhere, tmp_path):
     link = f"http://{elsewhere.host}/rest/file?auth="
     assert use("download", link, tmp_path / "a", trusted_hosts=[elsewhere.host]) == len(DATA)
