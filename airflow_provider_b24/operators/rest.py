@@ -11,13 +11,15 @@ from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
+from airflow_provider_b24.operators._idempotency import key_of_task
 from airflow_provider_b24.operators._params import warn_of_params
 from airflow_provider_b24.operators._values import read_list, read_mapping
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
-    from airflow_provider_b24.rest import Call
+    from airflow_provider_b24.rest import ApiVersion, Call
 
 
 class Bitrix24Operator(Bitrix24BaseOperator):
@@ -33,8 +35,13 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param limit: read a list and return at most so many rows; whatever goes to XCom must fit there.
     :param id_field: the field a list is ordered by, for ``limit``.
     :param calls: pairs of a method and its parameters, or mappings ``{"method": ..., "params": ...}``, which may say
-        ``repeatable``, too; 50 of them travel in one request. (templated)
+        ``repeatable`` and ``idempotency_key``, too; 50 of them travel in one request. (templated)
     :param halt: stop a batch at the first call that fails.
+    :param api: ``v3`` calls REST 3.0. Each call that changes something then has an idempotency key, made of DAG, run,
+        task, map index and its place among ``calls``: for 24 hours a retry, and the same task when it is cleared, gets
+        the result of a call that was done, and does not do it again.
+    :param idempotency_key: another key, for ``method``. Two tasks with the same key and method are one call.
+        (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :return: the result; a list of rows; or a list of results in the order of ``calls``.
     :raises AirflowFailException: when an error cannot be overcome by repeating, naming all calls that failed. A batch
@@ -44,7 +51,13 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/index.html
     """
 
-    template_fields: Sequence[str] = ("method", "parameters", "calls", "bitrix24_conn_id")
+    template_fields: Sequence[str] = (
+        "method",
+        "parameters",
+        "calls",
+        "idempotency_key",
+        "bitrix24_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "calls": "json"}
 
     def __init__(
@@ -57,6 +70,8 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         id_field: str = "ID",
         calls: Sequence[Any] | str | None = None,
         halt: bool = False,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -68,12 +83,19 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         self.id_field = id_field
         self.calls = calls
         self.halt = halt
+        self.api = api
+        self.idempotency_key = idempotency_key
         if (method is None) == (calls is None):
             raise ValueError(f"{self.task_id}: give either method or calls")
-        if calls is not None and any(given is not None for given in (parameters, repeatable, limit)):
+        of_method = (parameters, repeatable, limit, idempotency_key)
+        if calls is not None and any(given is not None for given in of_method):
             raise ValueError(
-                f"{self.task_id}: parameters, repeatable and limit belong to method, not to calls"
+                f"{self.task_id}: parameters, repeatable, limit and idempotency_key belong to method, not to calls"
             )
+        if api not in ("v2", "v3"):
+            raise ValueError(f"{self.task_id}: api is 'v2' or 'v3', not {api!r}")
+        if idempotency_key is not None and (api == "v2" or limit is not None):
+            raise ValueError(f"{self.task_id}: idempotency_key is for a call of REST 3.0 (api='v3')")
         if limit is not None and limit < 1:
             raise ValueError(f"{self.task_id}: limit is a number of rows, at least 1")
         if calls is None and parameters is None:
@@ -81,22 +103,31 @@ class Bitrix24Operator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the calls."""
-        calls, parameters = self._read()
+        calls, parameters = self._read(context)
         with fail_at_once_unless_retryable(), self.hook as hook:
             if self.calls is not None:
                 return self._results(hook.batch(calls, halt=self.halt))
             method = str(self.method)
             if self.limit is not None:
-                return list(hook.iterate(method, parameters, id_field=self.id_field, limit=self.limit))
-            return hook.call(method, parameters, repeatable=self.repeatable)
+                rows = hook.iterate(
+                    method, parameters, id_field=self.id_field, limit=self.limit, api=self.api
+                )
+                return list(rows)
+            key = self.idempotency_key or key_of_task(self.api, method, context["ti"])
+            return hook.call(
+                method, parameters, repeatable=self.repeatable, api=self.api, idempotency_key=key
+            )
 
-    def _read(self) -> tuple[list[Call], dict[str, Any]]:
+    def _read(self, context: Context) -> tuple[list[Call], dict[str, Any]]:
         """Read the rendered fields.
 
         :raises AirflowFailException: when they are not what they should be; nothing has been sent.
         """
         try:
-            calls = [_call_of(call, number) for number, call in enumerate(read_list(self.calls, "calls"))]
+            if self.idempotency_key is not None and str(self.idempotency_key).strip() in ("", "None"):
+                raise ValueError("idempotency_key is rendered to nothing: all such calls would be one.")
+            given = enumerate(read_list(self.calls, "calls"))
+            calls = [_call_of(call, number, self.api, context["ti"]) for number, call in given]
             return calls, read_mapping(self.parameters, "parameters")
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent: {error}") from None
@@ -114,12 +145,13 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         raise AirflowFailException(text)
 
 
-def _call_of(call: Any, number: int) -> Call:
+def _call_of(call: Any, number: int, api: ApiVersion, ti: RuntimeTaskInstanceProtocol) -> Call:
     from airflow_provider_b24.rest import Call
 
-    repeatable = None
+    repeatable = key = None
     if isinstance(call, Mapping):
-        method, params, repeatable = call.get("method"), call.get("params"), call.get("repeatable")
+        method, params = call.get("method"), call.get("params")
+        repeatable, key = call.get("repeatable"), call.get("idempotency_key")
     elif isinstance(call, (list, tuple)) and len(call) == 2:
         method, params = call
     else:
@@ -129,4 +161,5 @@ def _call_of(call: Any, number: int) -> Call:
             f"calls[{number}] is neither a pair of a method and its parameters "
             'nor {"method": ..., "params": ...}.'
         )
-    return Call(method, params or {}, repeatable)
+    key = key or key_of_task(api, method, ti, number)
+    return Call(method, params or {}, repeatable, api=api, idempotency_key=key)

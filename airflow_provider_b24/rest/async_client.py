@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from airflow_provider_b24.rest.apis import ApiVersion
+
 _T = TypeVar("_T")
 _contexts: dict[bool | str, ssl.SSLContext] = {}
 
@@ -56,9 +58,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method: see :meth:`Bitrix24Client.call`."""
-        return await self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        return await self._hold(converse(call, self._session))
 
     async def batch(
         self,
@@ -67,13 +72,14 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         halt: bool = False,
         deadline: float | None = None,
         on_outcome: OnOutcome | None = None,
+        api: ApiVersion = "v2",
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request: see :meth:`Bitrix24Client.batch`.
 
         :param on_outcome: is told the number of a call and its outcome as soon as it has one.
         """
         conversation = converse_batch(
-            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome
+            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome, api=api
         )
         return await self._hold(conversation)
 
@@ -85,9 +91,10 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> AsyncIterator[Any]:
         """Read a list from its first to its last record: see :meth:`Bitrix24Client.iterate`."""
-        conversation = self._listing(method, params, id_field, limit, deadline)
+        conversation = self._listing(method, params, id_field, limit, deadline, api)
         try:
             action = next(conversation)
             while True:

@@ -20,9 +20,10 @@ from airflow_provider_b24.exceptions import (
     PortalBlockedError,
     TransportError,
 )
+from airflow_provider_b24.rest.apis import APIS, Answered, ApiVersion
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import closed_error, converse, error_from_json
-from airflow_provider_b24.rest.encoding import UnsendableValueError, command, parameters
+from airflow_provider_b24.rest.encoding import UnsendableValueError
 from airflow_provider_b24.rest.methods import Effect
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.wire import Conversation, Together
@@ -42,15 +43,16 @@ Outcome = Reply | Bitrix24Error
 OnOutcome = Callable[[int, Outcome], None]
 
 
-def as_call(call: AnyCall) -> Call:
+def as_call(call: AnyCall, api: ApiVersion = "v2") -> Call:
     """Accept a :class:`Call` or a ``(method, params)`` pair.
 
+    :param api: of a pair; a :class:`Call` has its own.
     :raises UnsendableValueError: when it is neither.
     """
     if isinstance(call, Call):
         return call
     if isinstance(call, tuple) and len(call) == 2:
-        return Call(call[0], call[1] or {})
+        return Call(call[0], call[1] or {}, api=api)
     raise UnsendableValueError(
         f"Expected a Call or a pair of method and parameters, not {type(call).__name__}"
     )
@@ -63,23 +65,29 @@ def converse_batch(
     halt: bool = False,
     deadline: float | None = None,
     on_outcome: OnOutcome | None = None,
+    api: ApiVersion = "v2",
 ) -> Conversation[list[Outcome]]:
     """Hold the conversation of any number of calls.
 
     A call that no batch can carry goes alone: one with a text that begins with ``$result[``, with an empty list, or of
-    a method that refuses to be called in a batch.
+    a method that refuses to be called in a batch. In REST 3.0 a batch fails as a whole and does not say what was done:
+    there calls that change something go alone, unless they only set what they say (``*.update``) in any order; the
+    parts of a batch that failed are asked for again, until it is known which call it was.
 
     :param calls: the calls. Without ``halt`` they must not depend on each other's order.
     :param halt: do them one after the other and stop at the first that fails for good; those behind it that were
         certainly not called get a :class:`BatchError` with the code ``halted``.
     :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
     :param on_outcome: is told the number of a call and its outcome as soon as it has one.
+    :param api: of the pairs among the calls.
     :return: a generator whose result is a :class:`Reply` or :class:`Bitrix24Error` per call, in order.
     :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
 
     Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
     """
-    items = [_Item(as_call(call), session, deadline, number) for number, call in enumerate(calls)]
+    items = [
+        _Item(as_call(call, api), session, deadline, number, halt=halt) for number, call in enumerate(calls)
+    ]
     for item in items:
         item.on_outcome = on_outcome
     yield from _in_order(items, session) if halt else _in_any_order(items, session)
@@ -93,11 +101,19 @@ class _Item:
     :param number: its place among the calls.
     """
 
-    def __init__(self, call: Call, session: Session, deadline: float | None, number: int) -> None:
+    def __init__(
+        self, call: Call, session: Session, deadline: float | None, number: int, *, halt: bool
+    ) -> None:
+        api = APIS[call.api]
         self.call = call
-        self.params = parameters(call.method, call.params)
-        self.command = None if call.method.lower() == "batch" else command(call.method, self.params)
+        self.params = api.parameters(call.method, call.params)
         self.progress = Progress(call, session, deadline)
+        # A batch has one header, and so no room for keys.
+        self.command = (
+            api.command(call.method, self.params, self.progress.effect, halt=halt)
+            if call.idempotency_key is None
+            else None
+        )
         self.outcome: Outcome | None = None
         self.on_outcome: OnOutcome | None = None
         self.not_before = 0.0
@@ -189,7 +205,7 @@ class _Queue:
 
     def __init__(self, items: Sequence[_Item], session: Session) -> None:
         # What goes alone does so first: between the others it would split their requests.
-        self._items = deque(sorted(items, key=lambda item: item.command is not None))
+        self._items = deque(sorted(items, key=lambda item: (item.command is not None, item.call.api)))
         self._session = session
         self._lock = threading.Lock()
         self.refusal: Bitrix24Error | None = None
@@ -214,7 +230,7 @@ def _portion(items: Iterable[_Item], session: Session) -> list[_Item]:
         limit = session.sizes.of(item.call.method)
         size = limit if size is None else min(size, limit)
         length += item.length()
-        if portion and (len(portion) >= size or length > MAX_BYTES):
+        if portion and (len(portion) >= size or length > MAX_BYTES or item.call.api != portion[0].call.api):
             break
         portion.append(item)
         if length >= MAX_BYTES:
@@ -261,6 +277,8 @@ def _send(
         if error.ambiguous:
             _after_lost_request(portion, error, session, halt=halt)
             return None
+        if APIS[portion[0].call.api].fails_as_a_whole and _is_about_one_call(error):
+            return (yield from _send_in_halves(portion, session, halt=halt))
         for item in portion:
             item.finish_with(error)
         return error
@@ -273,6 +291,21 @@ def _send(
             else:
                 item.judge(outcome, session)
     return None
+
+
+def _is_about_one_call(error: Bitrix24Error) -> bool:
+    return error.status not in (None, 401) and type(error) in (Bitrix24Error, AuthError)
+
+
+def _send_in_halves(
+    portion: Sequence[_Item], session: Session, *, halt: bool
+) -> Conversation[Bitrix24Error | None]:
+    """Find out which of the calls was refused; in order, what is behind it stays open."""
+    middle = len(portion) // 2
+    error = yield from _send(portion[:middle], session, halt=halt)
+    if halt:
+        return error
+    return (yield from _send(portion[middle:], session)) or error
 
 
 def _after_lost_request(
@@ -302,7 +335,8 @@ def _progress_of(portion: Sequence[_Item], session: Session) -> Progress:
     """Let a batch take as long as its most patient call, and not be repeated: its calls are, one by one."""
     left = [item.progress.remaining() for item in portion]
     known = [seconds for seconds in left if seconds is not None]
-    outer = Call("batch", repeatable=False, deadline=max(known) if len(known) == len(left) else None)
+    deadline = max(known) if len(known) == len(left) else None
+    outer = Call("batch", repeatable=False, deadline=deadline, api=portion[0].call.api)
     return Progress(outer, session)
 
 
@@ -326,8 +360,9 @@ def exchange(
     :raises Bitrix24Error: when the batch as a whole has failed.
     """
     size, methods = len(calls), {call.method for call in calls}
+    api = APIS[progress.call.api]
     session.observer.on_batch(size)
-    params = {"halt": "1" if halt else "0", "cmd": {f"c{index}": text for index, text in enumerate(commands)}}
+    params = api.batch(commands, halt=halt)
     try:
         reply = yield from converse(progress.call, session, progress=progress, params=params)
     except Bitrix24Error as error:
@@ -335,36 +370,29 @@ def exchange(
             session.sizes.failed(methods, size)
         raise
     session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of("batch"))
-    if not isinstance(reply.result, dict):
+    try:
+        answered = api.split(reply.result, size)
+    except ValueError:
         raise TransportError(
             "unreadable_answer", "The response to the batch is not understood; the calls may have been done.",
             None, "batch", session.portal, ambiguous=True,
-        )  # fmt: skip
-    return _outcomes(calls, reply.result, session, halt=halt)
+        ) from None  # fmt: skip
+    return _outcomes(calls, answered, session, halt=halt)
 
 
 def _outcomes(
-    calls: Sequence[Call], result: Mapping[str, Any], session: Session, *, halt: bool
+    calls: Sequence[Call], answered: Sequence[Answered], session: Session, *, halt: bool
 ) -> list[Outcome | None]:
-    replies, errors, totals, nexts, times = (
-        part if isinstance(part := result.get(name), dict) else {}
-        for name in ("result", "result_error", "result_total", "result_next", "result_time")
-    )
     outcomes: list[Outcome | None] = []
     halted = False
-    for index, call in enumerate(calls):
-        key = f"c{index}"
-        if key in errors:
-            data = errors[key]
-            if not isinstance(data, Mapping):
-                data = {"error": "unknown_error", "error_description": str(data)}
+    for call, data in zip(calls, answered, strict=True):
+        if "error" in data:
             error = error_from_json(data, None, call, session)
             session.note_error(call.method, error)
             outcomes.append(error)
             halted = halt
-        elif key in replies:
-            reply = {"result": replies[key], "total": totals.get(key), "next": nexts.get(key)}
-            outcomes.append(Reply.from_json(reply | {"time": times.get(key)}))
+        elif data:
+            outcomes.append(Reply.from_json(data))
         elif halted:
             outcomes.append(None)
         else:

@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 
-from airflow_provider_b24.exceptions import ServerError
+from airflow_provider_b24.exceptions import ServerError, TransportError
 from airflow_provider_b24.operators.rest import Bitrix24Operator
 from airflow_provider_b24.rest import Patience
 from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
@@ -272,3 +272,79 @@ def test_no_secret_is_in_a_log_or_a_trace(portal, broken, run, caplog, capsys, r
     assert refused in told
     assert secret not in told
     assert portal.webhook.code not in told
+
+
+FIELDS = {"title": "Report", "creatorId": 1, "responsibleId": 1}
+
+
+class TestRest3:
+    @pytest.fixture
+    def impatient(self, monkeypatch):
+        """Nobody repeats within a try: what the next try does is what the test is about."""
+        monkeypatch.setattr("airflow_provider_b24.rest.Patience", lambda: Patience(attempts=1))
+
+    @staticmethod
+    def task(task_id="make", **arguments):
+        arguments = {"method": "tasks.task.add", "parameters": {"fields": FIELDS}, "api": "v3"} | arguments
+        return Bitrix24Operator(task_id=task_id, **arguments)
+
+    def test_a_retry_after_a_lost_answer_creates_nothing_twice(self, portal, run_task, impatient):
+        portal.faults.add(DropConnection(after_work=True), method="tasks.task.add")
+        with pytest.raises(TransportError) as caught:
+            run_task(self.task())
+        assert caught.value.retryable
+
+        assert run_task(self.task(), try_number=2)["item"]["id"] == 1
+        assert len(portal.records("task")) == 1
+
+    def test_with_the_old_api_it_is_not_left_to_a_retry(self, portal, run_task, impatient):
+        portal.faults.add(DropConnection(after_work=True), method="crm.lead.add")
+        with pytest.raises(AirflowFailException):
+            run_task(Bitrix24Operator(task_id="make", method="crm.lead.add", parameters={"fields": {}}))
+
+    def test_other_tasks_and_other_calls_are_other_calls(self, portal, run_task):
+        run_task(self.task("one"))
+        run_task(self.task("two"))
+        both = [("tasks.task.add", {"fields": FIELDS})] * 2
+        for try_number in (1, 2):
+            run_task(self.task("both", method=None, parameters=None, calls=both), try_number=try_number)
+        assert len(portal.records("task")) == 4
+
+    def test_a_key_of_ones_own_is_a_template_and_makes_tasks_one(self, portal, run_task):
+        for task_id in ("one", "two"):
+            run_task(self.task(task_id, idempotency_key="order-{{ dag_run.conf.order }}"), conf={"order": 7})
+        assert len(portal.records("task")) == 1
+        assert {request.headers["idempotency-key"] for request in portal.requests} == {"order-7"}
+
+    def test_calls_that_read_carry_none(self, portal, run_task):
+        run_task(self.task(method="tasks.task.list", parameters={}))
+        assert "idempotency-key" not in portal.requests[0].headers
+
+    def test_parameters_that_change_between_tries_are_an_error_that_says_so(self, portal, run_task):
+        run_task(self.task())
+        with pytest.raises(AirflowFailException, match="take another key"):
+            run_task(self.task(parameters={"fields": {**FIELDS, "title": "Later"}}), try_number=2)
+
+    def test_a_list_is_read(self, portal, run_task):
+        portal.add_records("task", 120)
+        rows = run_task(self.task(method="tasks.task.list", parameters={}, limit=70))
+        assert [row["id"] for row in rows] == list(range(1, 71))
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ({"api": "v1"}, "'v2' or 'v3'"),
+            ({"api": "v2", "idempotency_key": "k"}, "REST 3.0"),
+            ({"idempotency_key": "k", "limit": 5}, "REST 3.0"),
+            ({"method": None, "parameters": None, "calls": [], "idempotency_key": "k"}, "belong to method"),
+        ],
+    )
+    def test_arguments_that_contradict_each_other_are_refused(self, arguments, reason):
+        with pytest.raises(ValueError, match=reason):
+            self.task(**arguments)
+
+    @pytest.mark.parametrize("rendered", ["", "None", "a b"])
+    def test_a_rendered_key_that_is_none_is_refused_and_nothing_is_sent(self, portal, run_task, rendered):
+        with pytest.raises(AirflowFailException, match="idempotency.key"):
+            run_task(self.task(idempotency_key="{{ dag_run.conf.text }}"), conf={"text": rendered})
+        assert portal.requests == []
