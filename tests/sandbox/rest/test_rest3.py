@@ -1,6 +1,5 @@
 """REST 3.0 over HTTP: the same conversation, written and read in another way."""
 
-import asyncio
 import logging
 
 import pytest
@@ -12,12 +11,9 @@ from airflow_provider_b24.exceptions import (
     TransportError,
 )
 from airflow_provider_b24.rest import (
-    AsyncBitrix24Client,
-    Bitrix24Client,
     Call,
     MemoryTokenStore,
     MethodFacts,
-    Patience,
     Reply,
 )
 from airflow_provider_b24.rest.encoding import UnsendableValueError
@@ -26,46 +22,10 @@ from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 FIELDS = {"title": "Report", "creatorId": 1, "responsibleId": 2}
 
 
-class Blocking:
-    """One client, asked without an event loop."""
-
-    def __init__(self, credentials, clock, **options):
-        self._client = Bitrix24Client(credentials, clock=clock, sleep=clock.sleep, **options)
-
-    def call(self, method, params=None, **options):
-        return self._client.call(method, params, **{"api": "v3", **options})
-
-    def batch(self, calls, **options):
-        return self._client.batch(calls, **{"api": "v3", **options})
-
-    def iterate(self, method, params=None, **options):
-        return list(self._client.iterate(method, params, api="v3", **options))
-
-
-class InALoop:
-    """The same in an event loop of its own each time."""
-
-    def __init__(self, credentials, clock, **options):
-        self._client = AsyncBitrix24Client(credentials, clock=clock, sleep=clock.asleep, **options)
-
-    def call(self, method, params=None, **options):
-        return asyncio.run(self._client.call(method, params, **{"api": "v3", **options}))
-
-    def batch(self, calls, **options):
-        return asyncio.run(self._client.batch(calls, **{"api": "v3", **options}))
-
-    def iterate(self, method, params=None, **options):
-        async def read():
-            return [record async for record in self._client.iterate(method, params, api="v3", **options)]
-
-        return asyncio.run(read())
-
-
-@pytest.fixture(params=[Blocking, InALoop], ids=["blocking", "async"])
-def make_client(request, free_clock):
+@pytest.fixture
+def make_client(make_any_client):
     def make(credentials, **options):
-        options.setdefault("patience", Patience(timeout=5.0, attempts=4))
-        return request.param(credentials, free_clock, **options)
+        return make_any_client(credentials, api="v3", **options)
 
     return make
 
