@@ -160,7 +160,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         params = answer_params(event_token, return_values, log_message)
         return bool(self.call("bizproc.event.send", params, deadline=deadline).result)
 
-    def redeem(self, grant_type: GrantType, grant: str) -> Tokens:
+    def redeem(self, grant_type: GrantType, grant: str, *, oauth_server: str = "") -> Tokens:
         """Exchange an authorization code, or a refresh token, for a pair of tokens, and call with it from now on.
 
         The pair is in the token store when this returns. The exchange proves that the grant was made to this very
@@ -168,12 +168,13 @@ class Bitrix24Client(BaseClient[TokenStore]):
 
         :param grant_type: ``authorization_code`` or ``refresh_token``.
         :param grant: the code (good for 30 seconds, once) or the refresh token (good once).
+        :param oauth_server: which of Bitrix24's authorization servers knows it, if that is known.
         :raises AuthError: when the authorization server does not accept it for this application.
         :raises Bitrix24Error: when the authorization server or the token store fails.
 
         Documentation: https://apidocs.bitrix24.com/settings/oauth/index.html
         """
-        return self._hold(redeem(self._session, grant_type, grant))
+        return self._hold(redeem(self._session, grant_type, grant, oauth_server=oauth_server))
 
     def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""
