@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from airflow_provider_b24.rest import ApiVersion
 
 
-def key_of_task(api: ApiVersion, method: str, ti: RuntimeTaskInstanceProtocol, number: int = 0) -> str | None:
+def key_of_task(
+    api: ApiVersion, method: str, ti: RuntimeTaskInstanceProtocol, number: int | None = None
+) -> str | None:
     """Give a call of a task its idempotency key: the same in every try, and after the task was cleared.
 
-    :param number: the call's place among the calls of the task.
-    :return: ``None`` for the old API, which knows no keys, and for a method that only reads.
+    :param number: the call's place among several.
+    :return: ``None`` where there is no use for one: with the old API, for a method that only reads, and among several
+        calls for one that only sets what it says, since calls with keys share no requests.
     """
     from airflow_provider_b24.rest.methods import Effect, facts_of
 
-    if api == "v2" or facts_of(method).effect is Effect.READS:
+    effect = facts_of(method).effect
+    if api == "v2" or effect is Effect.READS or (effect is Effect.SETS and number is not None):
         return None
     parts = [ti.dag_id, ti.run_id, ti.task_id, ti.map_index, number]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -39,7 +39,8 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param halt: stop a batch at the first call that fails.
     :param api: ``v3`` calls REST 3.0. Each call that changes something then has an idempotency key, made of DAG, run,
         task, map index and its place among ``calls``: for 24 hours a retry, and the same task when it is cleared, gets
-        the result of a call that was done, and does not do it again.
+        the result of a call that was done, and does not do it again. Among ``calls``, ``*.update`` and ``*.set`` have
+        none, and share requests.
     :param idempotency_key: another key, for ``method``. Two tasks with the same key and method are one call.
         (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)

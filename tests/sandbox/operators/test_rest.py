@@ -320,6 +320,15 @@ class TestRest3:
         run_task(self.task(method="tasks.task.list", parameters={}))
         assert "idempotency-key" not in portal.requests[0].headers
 
+    def test_updates_share_requests_among_several_calls_and_have_a_key_alone(self, portal, run_task):
+        portal.add_records("task", 2)
+        params = [{"id": number, "fields": {"title": "new"}} for number in (1, 2)]
+        calls = [("tasks.task.update", one) for one in params]
+        run_task(self.task("both", method=None, parameters=None, calls=calls))
+        run_task(self.task("one", method="tasks.task.update", parameters=params[0]))
+        assert [request.method for request in portal.requests] == ["batch", "tasks.task.update"]
+        assert ["idempotency-key" in request.headers for request in portal.requests] == [False, True]
+
     def test_parameters_that_change_between_tries_are_an_error_that_says_so(self, portal, run_task):
         run_task(self.task())
         with pytest.raises(AirflowFailException, match="take another key"):
