@@ -61,7 +61,7 @@ class Api(Protocol):
         """
 
 
-class _Old:
+class _Version2:
     """The API that every method but the newest has.
 
     Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/index.html
@@ -107,7 +107,7 @@ class _Old:
         return answered
 
 
-class _New:
+class _Version3:
     """REST 3.0.
 
     Documentation: https://apidocs.bitrix24.com/api-reference/rest-v3.html
@@ -160,4 +160,4 @@ def _refers(value: Any) -> bool:
     return isinstance(value, list) and any(_refers(item) for item in value)
 
 
-APIS: Mapping[ApiVersion, Api] = {"v2": _Old(), "v3": _New()}
+APIS: Mapping[ApiVersion, Api] = {"v2": _Version2(), "v3": _Version3()}

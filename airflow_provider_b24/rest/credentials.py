@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z"
 )
-_WEBHOOK_PATH = re.compile(r"/rest/(\d+)/([A-Za-z0-9_-]+)(?:/[A-Za-z0-9_.]*)?/?\Z")
+_WEBHOOK_PATH = re.compile(r"/rest/(?:api/)?(\d+)/([A-Za-z0-9_-]+)(?:/[A-Za-z0-9_.]*)?/?\Z")
 _USER_ID = re.compile(r"\d+\Z")
 _CODE = re.compile(r"[A-Za-z0-9_-]+\Z")
 

@@ -31,6 +31,7 @@ def test_an_address_is_read_in_the_forms_people_have_it_in(address, url):
         "https://example.bitrix24.com/rest/1/abc123",
         "example.bitrix24.com/rest/1/abc123/profile.json",
         "https://example.bitrix24.com/rest/1/abc123/crm.deal.list",
+        "https://example.bitrix24.com/rest/api/1/abc123/",
     ],
 )
 def test_a_pasted_webhook_url_is_understood(address):
