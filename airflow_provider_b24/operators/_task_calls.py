@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_b24.exceptions import Bitrix24Error
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
 from airflow_provider_b24.rest.call import Call
-from airflow_provider_b24.rest.encoding import Ref, parameters
+from airflow_provider_b24.rest.encoding import Ref
 from airflow_provider_b24.rest.methods import Effect, facts_of
 from airflow_provider_b24.rest.references import replaced, walk
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.rest.exchange import Outcome
 
-_REF = "$ref"
+_RESULT = "$result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,11 @@ class TaskCalls:
         calls = [
             {
                 "method": call.method,
-                "params": parameters(call.method, replaced(call.params, _written)),
+                "params": APIS[call.api].parameters(call.method, replaced(call.params, _written)),
                 "repeatable": call.repeatable,
                 "name": call.name,
+                "api": call.api,
+                "idempotency_key": call.idempotency_key,
             }
             for call in self.calls
         ]
@@ -106,16 +109,26 @@ class TaskCalls:
             return results(hook.batch(self.calls, halt=self.halt))
         [call] = self.calls
         if self.limit is not None:
-            return list(hook.iterate(call.method, call.params, id_field=self.id_field, limit=self.limit))
-        return hook.call(call.method, call.params, repeatable=call.repeatable)
+            rows = hook.iterate(
+                call.method, call.params, id_field=self.id_field, limit=self.limit, api=call.api
+            )
+            return list(rows)
+        return hook.call(
+            call.method,
+            call.params,
+            repeatable=call.repeatable,
+            api=call.api,
+            idempotency_key=call.idempotency_key,
+        )
 
 
-def parse_call(call: Any, number: int) -> Call:
+def parse_call(call: Any, number: int, api: ApiVersion = "v2") -> Call:
     """Read one of ``calls``: a pair of a method and its parameters, or a mapping.
 
-    ``Ref("contact", "ID")`` is ``{"$ref": ["contact", "ID"]}`` where templates, XComs and triggers carry it.
+    ``Ref("contact", "ID")`` is ``{"$result": ["contact", "ID"]}`` where templates, XComs and triggers carry it.
 
     :param number: its place, for the error.
+    :param api: where the call does not say.
     :raises ValueError: when it is neither.
     """
     given: Any = call if isinstance(call, Mapping) else {}
@@ -131,17 +144,24 @@ def parse_call(call: Any, number: int) -> Call:
             f"calls[{number}] is neither a pair of a method and its parameters "
             'nor {"method": ..., "params": ...}.'
         )
-    return Call(method, walk(params or {}, _read), given.get("repeatable"), name=name)
+    return Call(
+        method,
+        walk(params or {}, _read),
+        given.get("repeatable"),
+        api=given.get("api", api),
+        idempotency_key=given.get("idempotency_key"),
+        name=name,
+    )
 
 
 def _written(ref: Ref) -> dict[str, list[str]]:
-    return {_REF: [ref.name, *ref.path]}
+    return {_RESULT: [ref.name, *ref.path]}
 
 
 def _read(value: Any) -> Any:
-    if not isinstance(value, Mapping) or value.keys() != {_REF}:
+    if not isinstance(value, Mapping) or value.keys() != {_RESULT}:
         return value
-    name, *path = value[_REF] if isinstance(value[_REF], list) and value[_REF] else [value[_REF]]
+    name, *path = value[_RESULT] if isinstance(value[_RESULT], list) and value[_RESULT] else [value[_RESULT]]
     return Ref(name, *path)
 
 

@@ -13,6 +13,7 @@ from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
+from airflow_provider_b24.operators._idempotency import with_key
 from airflow_provider_b24.operators._params import warn_of_params
 from airflow_provider_b24.operators._task_calls import TaskCalls, parse_call
 from airflow_provider_b24.operators._values import read_list, read_mapping
@@ -20,6 +21,8 @@ from airflow_provider_b24.rest.call import Call
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_b24.rest import ApiVersion
 
 _LONGEST_DEFERRAL = dt.timedelta(hours=1)
 
@@ -42,10 +45,16 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param limit: read a list and return at most so many rows; whatever goes to XCom must fit there.
     :param id_field: the field a list is ordered by, for ``limit``.
     :param calls: pairs of a method and its parameters, or mappings ``{"method": ..., "params": ...}``, which may say
-        ``repeatable`` and ``name``, too; 50 of them travel in one request. In the parameters of a later call
-        :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name, or, as text,
-        ``{"$ref": ["contact", "ID"]}``. (templated)
+        ``repeatable``, ``idempotency_key`` and ``name``, too; 50 of them travel in one request. In the parameters of a
+        later call :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name, or, as
+        text, ``{"$result": ["contact", "ID"]}``. (templated)
     :param halt: stop a batch at the first call that fails.
+    :param api: ``v3`` calls REST 3.0. Each call that changes something then has an idempotency key, made of DAG, run,
+        task, map index and its place among ``calls``: for 24 hours a retry, and the same task when it is cleared, gets
+        the result of a call that was done, and does not do it again. Among ``calls``, ``*.update`` and ``*.set`` have
+        none, and share requests.
+    :param idempotency_key: another key, for ``method``. Two tasks with the same key and method are one call.
+        (templated)
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :param deferrable: make the calls in the triggerer, where single calls of many tasks travel in one request. A try
         that no triggerer takes, or that lasts longer, fails after an hour, or ``execution_timeout``. A result of more
@@ -58,7 +67,13 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/index.html
     """
 
-    template_fields: Sequence[str] = ("method", "parameters", "calls", "bitrix24_conn_id")
+    template_fields: Sequence[str] = (
+        "method",
+        "parameters",
+        "calls",
+        "idempotency_key",
+        "bitrix24_conn_id",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "calls": "json"}
 
     def __init__(
@@ -71,6 +86,8 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         id_field: str = "ID",
         calls: Sequence[Any] | str | None = None,
         halt: bool = False,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
         bitrix24_conn_id: str = DEFAULT_CONN_ID,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -84,12 +101,19 @@ class Bitrix24Operator(Bitrix24BaseOperator):
         self.id_field = id_field
         self.calls = calls
         self.halt = halt
+        self.api = api
+        self.idempotency_key = idempotency_key
         if (method is None) == (calls is None):
             raise ValueError(f"{self.task_id}: give either method or calls")
-        if calls is not None and any(given is not None for given in (parameters, repeatable, limit)):
+        of_method = (parameters, repeatable, limit, idempotency_key)
+        if calls is not None and any(given is not None for given in of_method):
             raise ValueError(
-                f"{self.task_id}: parameters, repeatable and limit belong to method, not to calls"
+                f"{self.task_id}: parameters, repeatable, limit and idempotency_key belong to method, not to calls"
             )
+        if api not in ("v2", "v3"):
+            raise ValueError(f"{self.task_id}: api is 'v2' or 'v3', not {api!r}")
+        if idempotency_key is not None and (api == "v2" or limit is not None):
+            raise ValueError(f"{self.task_id}: idempotency_key is for a call of REST 3.0 (api='v3')")
         if limit is not None and limit < 1:
             raise ValueError(f"{self.task_id}: limit is a number of rows, at least 1")
         if calls is None and parameters is None:
@@ -97,7 +121,7 @@ class Bitrix24Operator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Make the calls, or hand them over to the triggerer."""
-        asked = self._read()
+        asked = self._read(context)
         if self.deferrable:
             self._defer(asked)
         return self._make(asked)
@@ -117,22 +141,29 @@ class Bitrix24Operator(Bitrix24BaseOperator):
             )
         if error.code == NO_CONNECTION:
             self.log.info("This task calls by itself. %s", error)
-            return self._make(self._read())
+            return self._make(self._read(context))
         with fail_at_once_unless_retryable():
             raise error
 
-    def _read(self) -> TaskCalls:
+    def _read(self, context: Context) -> TaskCalls:
         """Read the rendered fields.
 
         :raises AirflowFailException: when they are not what they should be; nothing has been sent.
         """
         try:
+            if self.idempotency_key is not None and str(self.idempotency_key).strip() in ("", "None"):
+                raise ValueError("idempotency_key is rendered to nothing: all such calls would be one.")
+            ti = context["ti"]
             if self.calls is not None:
-                calls = [
-                    parse_call(call, number) for number, call in enumerate(read_list(self.calls, "calls"))
-                ]
+                given = enumerate(read_list(self.calls, "calls"))
+                calls = [with_key(parse_call(call, number, self.api), ti, number) for number, call in given]
                 return TaskCalls(calls=calls, many=True, halt=self.halt)
-            call = Call(str(self.method), read_mapping(self.parameters, "parameters"), self.repeatable)
+            method, parameters = str(self.method), read_mapping(self.parameters, "parameters")
+            call = Call(
+                method, parameters, self.repeatable, api=self.api, idempotency_key=self.idempotency_key
+            )
+            if self.limit is None:
+                call = with_key(call, ti)
             return TaskCalls(calls=[call], limit=self.limit, id_field=self.id_field)
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent: {error}") from None

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.apis import ApiVersion
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
     from airflow_provider_b24.rest.call import Call, Reply, ReplyTime
     from airflow_provider_b24.rest.client import Bitrix24Client
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: hooks are imported by every DAG file, most of which need no more than an address.
 _HOMES = {
+    "ApiVersion": "apis",
     "AsyncBitrix24Client": "async_client",
     "AsyncTokenStore": "tokens",
     "Bitrix24Client": "client",
@@ -59,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ApiVersion",
     "AsyncBitrix24Client",
     "AsyncTokenStore",
     "Bitrix24Client",

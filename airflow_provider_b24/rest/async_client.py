@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from airflow_provider_b24.rest.apis import ApiVersion
     from airflow_provider_b24.rest.batch_items import OnOutcome
     from airflow_provider_b24.rest.exchange import Outcome
 
@@ -64,9 +65,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method: see :meth:`Bitrix24Client.call`."""
-        return await self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        return await self._hold(converse(call, self._session))
 
     async def batch(
         self,
@@ -75,13 +79,14 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         halt: bool = False,
         deadline: float | None = None,
         on_outcome: OnOutcome | None = None,
+        api: ApiVersion = "v2",
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request: see :meth:`Bitrix24Client.batch`.
 
         :param on_outcome: is told the number of a call and its outcome as soon as it has one.
         """
         conversation = converse_batch(
-            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome
+            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome, api=api
         )
         return await self._hold(conversation)
 
@@ -93,9 +98,10 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> AsyncIterator[Any]:
         """Read a list from its first to its last record: see :meth:`Bitrix24Client.iterate`."""
-        pages = self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline)
+        pages = self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline, api=api)
         async with aclosing(pages):
             async for page in pages:
                 for record in page:
@@ -109,9 +115,10 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> AsyncGenerator[list[Any]]:
         """Read a list page by page: see :meth:`Bitrix24Client.pages`."""
-        conversation = self._listing(method, params, id_field, limit, deadline)
+        conversation = self._listing(method, params, id_field, limit, deadline, api)
         try:
             action = next(conversation)
             while True:

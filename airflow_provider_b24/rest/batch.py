@@ -18,6 +18,7 @@ from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import AuthError, BatchError, Bitrix24Error, PortalBlockedError
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
 from airflow_provider_b24.rest.batch_items import Item, groups_of
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
@@ -42,15 +43,16 @@ AnyCall = Call | tuple[str, Mapping[str, Any]]
 OnOutcome = Callable[[int, Outcome], None]
 
 
-def as_call(call: AnyCall) -> Call:
+def as_call(call: AnyCall, api: ApiVersion = "v2") -> Call:
     """Accept a :class:`Call` or a ``(method, params)`` pair.
 
+    :param api: of a pair; a :class:`Call` has its own.
     :raises UnsendableValueError: when it is neither.
     """
     if isinstance(call, Call):
         return call
     if isinstance(call, tuple) and len(call) == 2:
-        return Call(call[0], call[1] or {})
+        return Call(call[0], call[1] or {}, api=api)
     raise UnsendableValueError(
         f"Expected a Call or a pair of method and parameters, not {type(call).__name__}"
     )
@@ -63,11 +65,14 @@ def converse_batch(
     halt: bool = False,
     deadline: float | None = None,
     on_outcome: OnOutcome | None = None,
+    api: ApiVersion = "v2",
 ) -> Conversation[list[Outcome]]:
     """Hold the conversation of any number of calls.
 
     A call that no batch can carry goes alone: one with a text that begins with ``$result[``, with an empty list, or of
-    a method that refuses to be called in a batch.
+    a method that refuses to be called in a batch. In REST 3.0 a batch fails as a whole and does not say what was done:
+    there calls that change something go alone, unless they only set what they say (``*.update``) in any order; the
+    parts of a batch that failed are asked for again, until it is known which call it was.
 
     :param calls: the calls. Without ``halt`` their order counts only where one refers to another with :class:`Ref`; it
         is not made when the other has failed, and gets a :class:`BatchError` with the code ``needed_call_failed``.
@@ -75,6 +80,7 @@ def converse_batch(
         certainly not called get a :class:`BatchError` with the code ``halted``.
     :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
     :param on_outcome: is told the number of a call and its outcome as soon as it has one.
+    :param api: of the pairs among the calls.
     :return: a generator whose result is a :class:`Reply` or :class:`Bitrix24Error` per call, in order.
     :raises UnsendableValueError: when a parameter cannot be sent, or refers to no call before it; nothing was sent.
 
@@ -82,8 +88,8 @@ def converse_batch(
     """
     items: list[Item] = []
     named: dict[str, Item] = {}
-    for number, call in enumerate(map(as_call, calls)):
-        item = Item(call, session, deadline, number, named)
+    for number, call in enumerate(as_call(call, api) for call in calls):
+        item = Item(call, session, deadline, number, named, halt=halt)
         item.on_outcome = on_outcome
         items.append(item)
         if call.name is not None and named.setdefault(call.name, item) is not item:
@@ -181,7 +187,9 @@ class _Queue:
 
     def __init__(self, groups: Sequence[list[Item]], session: Session) -> None:
         # What goes alone does so first: between the others it would split their requests.
-        self._groups = deque(sorted(groups, key=lambda group: group[0].command is not None))
+        self._groups = deque(
+            sorted(groups, key=lambda group: (group[0].command is not None, group[0].call.api))
+        )
         self._session = session
         self._lock = threading.Lock()
         self.refusal: Bitrix24Error | None = None
@@ -209,7 +217,9 @@ def _portion(groups: Iterable[list[Item]], session: Session) -> list[list[Item]]
         for place, item in enumerate(group):
             size = min(size, session.sizes.of(item.call.method))
             length += item.length()
-            if count + place and (count + place >= size or length > MAX_BYTES):
+            first = portion[0][0] if portion else group[0]
+            is_full = count + place >= size or length > MAX_BYTES or item.call.api != first.call.api
+            if count + place and is_full:
                 return portion or [group[:place]]
         portion.append(group)
         count += len(group)
@@ -261,6 +271,8 @@ def _send(groups: Sequence[list[Item]], session: Session) -> Conversation[Bitrix
             for group in groups:
                 _after_lost_request(group, error, session)
             return None
+        if APIS[portion[0].call.api].fails_as_a_whole and _is_about_one_call(error):
+            return (yield from _send_in_halves(groups, session))
         for item in portion:
             item.finish_with(error)
         return error
@@ -274,6 +286,20 @@ def _send(groups: Sequence[list[Item]], session: Session) -> Conversation[Bitrix
             else:
                 item.judge(outcome, session)
     return None
+
+
+def _is_about_one_call(error: Bitrix24Error) -> bool:
+    return error.status not in (None, 401) and type(error) in (Bitrix24Error, AuthError)
+
+
+def _send_in_halves(groups: Sequence[list[Item]], session: Session) -> Conversation[Bitrix24Error | None]:
+    """Find out which of the calls was refused; in a group, what is behind it stays open."""
+    if len(groups) == 1:
+        [group] = groups
+        return (yield from _send([group[: len(group) // 2]], session))
+    middle = len(groups) // 2
+    error = yield from _send(groups[:middle], session)
+    return (yield from _send(groups[middle:], session)) or error
 
 
 def _after_lost_request(group: Sequence[Item], error: Bitrix24Error, session: Session) -> None:
@@ -301,5 +327,6 @@ def _progress_of(portion: Sequence[Item], session: Session) -> Progress:
     """Let a batch take as long as its most patient call, and not be repeated: its calls are, one by one."""
     left = [item.progress.remaining() for item in portion]
     known = [seconds for seconds in left if seconds is not None]
-    outer = Call("batch", repeatable=False, deadline=max(known) if len(known) == len(left) else None)
+    deadline = max(known) if len(known) == len(left) else None
+    outer = Call("batch", repeatable=False, deadline=deadline, api=portion[0].call.api)
     return Progress(outer, session)

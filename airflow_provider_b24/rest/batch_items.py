@@ -9,14 +9,15 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
+from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import Ref, command, parameters
 from airflow_provider_b24.rest.exchange import Outcome
 from airflow_provider_b24.rest.references import on_the_wire, part_of, refs_in, replaced
 from airflow_provider_b24.rest.repeating import Again, Progress
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.encoding import Ref
     from airflow_provider_b24.rest.session import Session
 
 logger = logging.getLogger("airflow_provider_b24.rest")
@@ -30,6 +31,7 @@ class Item:
     :param deadline: seconds it may take in all, if the call does not say.
     :param number: its place among the calls.
     :param named: the items before it whose calls have a name.
+    :param halt: whether none is to be made after the first that fails.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Item:
         deadline: float | None,
         number: int,
         named: Mapping[str, Item],
+        *,
+        halt: bool,
     ) -> None:
         self.call = call
         self.number = number
@@ -46,7 +50,9 @@ class Item:
         self.outcome: Outcome | None = None
         self.on_outcome: OnOutcome | None = None
         self.not_before = 0.0
-        self.fits_batch = call.method.lower() != "batch"
+        # A batch has one header, and so no room for keys.
+        self.fits_batch = call.idempotency_key is None
+        self._halt = halt
         self.needs: dict[Ref, Item] = {}
         if named:
             self.needs = {ref: named[ref.name] for ref in refs_in(call.params) if ref.name in named}
@@ -66,9 +72,12 @@ class Item:
                 return part_of(item.outcome.result, ref)
             return on_the_wire(ref, places[item.number])
 
-        method, given = self.call.method, self.call.params
-        self.params = parameters(method, replaced(given, put) if self.needs else given)
-        self.command = command(method, self.params) if self.fits_batch else None
+        api, method, given = APIS[self.call.api], self.call.method, self.call.params
+        self.params = api.parameters(method, replaced(given, put) if self.needs else given)
+        # REST 3.0 has references of its own kind: there a result is waited for.
+        travels = self.fits_batch and (self.call.api == "v2" or not self.open_needs())
+        effect = self.progress.effect
+        self.command = api.command(method, self.params, effect, halt=self._halt) if travels else None
 
     def refuse_batches(self) -> None:
         """Take note that its method must not be called in a batch."""

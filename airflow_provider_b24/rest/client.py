@@ -39,6 +39,7 @@ from airflow_provider_b24.rest.wire import (
 if TYPE_CHECKING:
     import requests
 
+    from airflow_provider_b24.rest.apis import ApiVersion
     from airflow_provider_b24.rest.credentials import Tokens
     from airflow_provider_b24.rest.exchange import Outcome
 
@@ -65,6 +66,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method.
 
@@ -72,27 +75,39 @@ class Bitrix24Client(BaseClient[TokenStore]):
         :param params: its parameters.
         :param deadline: seconds this call may take in all; ``None`` for the client's own deadline.
         :param repeatable: see :class:`Call`.
+        :param api: ``v3`` for REST 3.0, see :class:`Call`.
+        :param idempotency_key: with REST 3.0, what names this one call, see :class:`Call`.
         :return: the portal's reply.
         :raises Bitrix24Error: when the call has failed for good.
         :raises ValueError: when it cannot be sent as it is.
         """
-        return self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        return self._hold(converse(call, self._session))
 
     def batch(
-        self, calls: Iterable[AnyCall], *, halt: bool = False, deadline: float | None = None
+        self,
+        calls: Iterable[AnyCall],
+        *,
+        halt: bool = False,
+        deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request.
+
+        Calls of REST 3.0 that add, delete or do what nobody knows go alone: its batch does not say what was done when
+        one of the calls fails.
 
         :param calls: calls, or pairs of method and parameters; in those of a later call
             :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name.
         :param halt: in order, and none after the first that fails.
         :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :param api: of the pairs, see :class:`Call`.
         :return: for each call, in order, its reply or its error.
         :raises ValueError: when one of them cannot be sent as it is; nothing was sent.
 
         Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
         """
-        return self._hold(converse_batch(calls, self._session, halt=halt, deadline=deadline))
+        return self._hold(converse_batch(calls, self._session, halt=halt, deadline=deadline, api=api))
 
     def iterate(
         self,
@@ -102,6 +117,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> Iterator[Any]:
         """Read a list from its first to its last record, with few requests and little memory.
 
@@ -111,13 +127,15 @@ class Bitrix24Client(BaseClient[TokenStore]):
         :param id_field: name of the field that numbers the records.
         :param limit: stop after so many records.
         :param deadline: seconds each request may take in all, waiting included.
+        :param api: ``v3`` for a list of REST 3.0: ``pagination`` may hold ``limit``, the records of a page; ``order``
+            is decided by the reading.
         :return: the records, in ascending order of ``id_field`` unless ``params`` order otherwise.
         :raises Bitrix24Error: while reading, when a page has failed for good.
         :raises ValueError: when the parameters cannot be sent as they are.
 
         Documentation: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        for page in self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline):
+        for page in self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline, api=api):
             yield from page
 
     def pages(
@@ -128,12 +146,13 @@ class Bitrix24Client(BaseClient[TokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> Iterator[list[Any]]:
         """Read a list as :meth:`iterate` does, page by page: so many records as the portal gives at a time.
 
         :return: lists of records, none of them empty.
         """
-        conversation = self._listing(method, params, id_field, limit, deadline)
+        conversation = self._listing(method, params, id_field, limit, deadline, api)
         try:
             action = next(conversation)
             while True:
@@ -202,7 +221,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         with PartFile(path, max_bytes) as file:
             return self._hold(self._download(source, file, deadline))
 
-    def redeem(self, grant_type: GrantType, grant: str) -> Tokens:
+    def redeem(self, grant_type: GrantType, grant: str, *, oauth_server: str = "") -> Tokens:
         """Exchange an authorization code, or a refresh token, for a pair of tokens, and call with it from now on.
 
         The pair is in the token store when this returns. The exchange proves that the grant was made to this very
@@ -210,12 +229,13 @@ class Bitrix24Client(BaseClient[TokenStore]):
 
         :param grant_type: ``authorization_code`` or ``refresh_token``.
         :param grant: the code (good for 30 seconds, once) or the refresh token (good once).
+        :param oauth_server: which of Bitrix24's authorization servers knows it, if that is known.
         :raises AuthError: when the authorization server does not accept it for this application.
         :raises Bitrix24Error: when the authorization server or the token store fails.
 
         Documentation: https://apidocs.bitrix24.com/settings/oauth/index.html
         """
-        return self._hold(redeem(self._session, grant_type, grant))
+        return self._hold(redeem(self._session, grant_type, grant, oauth_server=oauth_server))
 
     def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""

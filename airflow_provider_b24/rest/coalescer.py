@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import parameters
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
@@ -56,6 +56,8 @@ class Coalescer:
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method, together with whoever calls at the same time.
 
@@ -63,12 +65,14 @@ class Coalescer:
         :param params: its parameters.
         :param deadline: seconds the call may take in all, counted from when it is sent.
         :param repeatable: see :class:`Call`.
+        :param api: see :class:`Call`.
+        :param idempotency_key: see :class:`Call`.
         :return: the portal's reply.
         :raises Bitrix24Error: when this call has failed for good; the others are not concerned.
         :raises ValueError: when it cannot be sent as it is.
         """
-        call = Call(method, params or {}, repeatable, deadline)
-        parameters(call.method, call.params)
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        APIS[api].parameters(call.method, call.params)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         queue = self._to_processes if self.client.takes_event_token(method) else self._others
         queue.append(_Waiting(call, future))

@@ -131,7 +131,7 @@ def _address(link: str, session: Session) -> _Address:
     url, query = f"{session.portal_url}{parts.path}", parts.query
     method = _METHOD_PATH.match(parts.path)
     if method and "auth" not in parse_qs(query, keep_blank_values=True):
-        url = session.url(method[1])
+        url = session.url(Call(method[1]))
         query = f"{query}&auth=".lstrip("&") if session.app is not None else query
     gives_files = method or _PAGE_PATH.match(parts.path)
     return _Address(url, query, bool(session.app and gives_files and _EMPTY_AUTH.search(query)))

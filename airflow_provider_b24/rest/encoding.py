@@ -1,4 +1,4 @@
-"""Values on the wire: PHP bracket forms in, JSON bodies and batch command strings out.
+"""Values on the wire of the old API: PHP bracket forms in, JSON bodies and batch command strings out.
 
 A call inside a batch travels as a query string, a single call as JSON. So that both arrive exactly alike, values
 are first brought into the one form a query string can carry: texts, lists and mappings. What a query string
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -96,7 +96,7 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises UnsendableValueError: for everything else, with the name of the parameter and no value.
     """
-    return {_name(key, "the parameters"): _plain(value, str(key), 1) for key, value in params.items()}
+    return {name_text(key, "the parameters"): _plain(value, str(key), 1) for key, value in params.items()}
 
 
 def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,11 +105,21 @@ def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     :raises UnsendableValueError: when one of them cannot be sent, or poses as authorization.
     """
     made = plain(params)
-    if any(name.lower() == "auth" for name in made) or (method.lower() == "batch" and _names_auth(made)):
+    refuse_auth(method, made)
+    if method.lower() == "batch" and _names_auth(made):
+        refuse_auth(method, ("auth",))
+    return made
+
+
+def refuse_auth(method: str, names: Iterable[str]) -> None:
+    """Keep parameters from posing as authorization.
+
+    :raises UnsendableValueError: when one of the names is ``auth``.
+    """
+    if any(name.lower() == "auth" for name in names):
         raise UnsendableValueError(
             f"{method}: 'auth' is not a parameter; the credentials come from the connection"
         )
-    return made
 
 
 def _names_auth(batch: Mapping[str, Any]) -> bool:
@@ -129,18 +139,25 @@ def _plain(value: Any, path: str, depth: int) -> Any:
             raise UnsendableValueError(f"{path}: nested deeper than {MAX_DEPTH} levels")
         if not isinstance(value, Mapping):
             return [_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-        mapping = {_name(key, path): _plain(item, f"{path}[{key}]", depth + 1) for key, item in value.items()}
+        mapping = {
+            name_text(key, path): _plain(item, f"{path}[{key}]", depth + 1) for key, item in value.items()
+        }
         return _as_list(mapping)
-    return _scalar(value, path)
+    return scalar_text(value, path)
 
 
-def _scalar(value: Any, path: str) -> str:
+def scalar_text(value: Any, path: str) -> str:
+    """Give a value that is neither a list nor a mapping as text, by the table of :func:`plain`.
+
+    :param path: the parameter's name, for the error.
+    :raises UnsendableValueError: when it cannot be sent.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "Y" if value else "N"
     if isinstance(value, Enum):
-        return _scalar(value.value, path)
+        return scalar_text(value.value, path)
     if isinstance(value, (str, int)):
         return _unicode(value if isinstance(value, Reference) else str(value), path)
     if isinstance(value, float):
@@ -167,7 +184,7 @@ def _scalar(value: Any, path: str) -> str:
         )
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
-        return _scalar(item(), path)
+        return scalar_text(item(), path)
     hint = (
         "; give bytes and paths as File" if isinstance(value, bytes) or hasattr(value, "read_bytes") else ""
     )
@@ -188,7 +205,12 @@ def _unicode(text: str, path: str) -> str:
     return text
 
 
-def _name(key: object, path: str) -> str:
+def name_text(key: object, path: str) -> str:
+    """Give the name of a parameter, or of something inside it, as text.
+
+    :param path: where it stands, for the error.
+    :raises UnsendableValueError: when it is neither text nor a number.
+    """
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         raise UnsendableValueError(f"{path}: a name of type {type(key).__name__} cannot be sent to Bitrix24")
     return _unicode(str(key), path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import BatchError, Bitrix24Error, TransportError
+from airflow_provider_b24.rest.apis import APIS, Answered
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import converse, error_from_json
 
@@ -37,8 +38,9 @@ def exchange(
     :raises Bitrix24Error: when the batch as a whole has failed.
     """
     size, methods = len(calls), {call.method for call in calls}
+    api = APIS[progress.call.api]
     session.observer.on_batch(size)
-    params = {"halt": "1" if halt else "0", "cmd": {f"c{index}": text for index, text in enumerate(commands)}}
+    params = api.batch(commands, halt=halt)
     try:
         reply = yield from converse(progress.call, session, progress=progress, params=params)
     except Bitrix24Error as error:
@@ -46,36 +48,29 @@ def exchange(
             session.sizes.failed(methods, size)
         raise
     session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of("batch"))
-    if not isinstance(reply.result, dict):
+    try:
+        answered = api.split(reply.result, size)
+    except ValueError:
         raise TransportError(
             "unreadable_answer", "The response to the batch is not understood; the calls may have been done.",
             None, "batch", session.portal, ambiguous=True,
-        )  # fmt: skip
-    return _outcomes(calls, reply.result, session, halt=halt)
+        ) from None  # fmt: skip
+    return _outcomes(calls, answered, session, halt=halt)
 
 
 def _outcomes(
-    calls: Sequence[Call], result: Mapping[str, Any], session: Session, *, halt: bool
+    calls: Sequence[Call], answered: Sequence[Answered], session: Session, *, halt: bool
 ) -> list[Outcome | None]:
-    replies, errors, totals, nexts, times = (
-        part if isinstance(part := result.get(name), dict) else {}
-        for name in ("result", "result_error", "result_total", "result_next", "result_time")
-    )
     outcomes: list[Outcome | None] = []
     halted = False
-    for index, call in enumerate(calls):
-        key = f"c{index}"
-        if key in errors:
-            data = errors[key]
-            if not isinstance(data, Mapping):
-                data = {"error": "unknown_error", "error_description": str(data)}
+    for call, data in zip(calls, answered, strict=True):
+        if "error" in data:
             error = error_from_json(data, None, call, session)
             session.note_error(call.method, error)
             outcomes.append(error)
             halted = halt
-        elif key in replies:
-            reply = {"result": replies[key], "total": totals.get(key), "next": nexts.get(key)}
-            outcomes.append(Reply.from_json(reply | {"time": times.get(key)}))
+        elif data:
+            outcomes.append(Reply.from_json(data))
         elif halted:
             outcomes.append(None)
         else:

@@ -85,6 +85,8 @@ METHODS: Mapping[str, MethodFacts] = {
     "crm.category.list": _BY_SMALL_ID,
     "crm.item.list": _BY_SMALL_ID,
     "crm.type.list": _BY_SMALL_ID,
+    "humanresources.": _BY_OFFSET,
+    "mail.": _BY_OFFSET,
     "department.get": _BY_OFFSET,
     "event.": _BY_OFFSET,
     "placement.": _BY_OFFSET,
@@ -99,7 +101,7 @@ METHODS: Mapping[str, MethodFacts] = {
 _EFFECTS = dict.fromkeys(
     (
         "list", "getlist", "get", "gettypes", "types", "fields", "getfields", "getfieldslist", "search", "count",
-        "instances", "current", "info", "time", "history", "counters", "getavailable",
+        "instances", "current", "info", "time", "history", "counters", "getavailable", "tail",
     ),
     Effect.READS,
 ) | dict.fromkeys(("update", "set", "bind", "clear"), Effect.SETS) | dict.fromkeys(

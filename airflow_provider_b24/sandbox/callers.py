@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.clock import Clock
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "catalog", "crm", "disk", "im", "task", "user")
+DEFAULT_SCOPE = ("bizproc", "catalog", "crm", "disk", "im", "task", "tasks", "user")
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
 AUTHORIZATION_CODE_LIFETIME = 30
 

@@ -41,6 +41,7 @@ class Request:
     :param status: HTTP status answered, `None` while there is none.
     :param time: when it arrived, on the portal's clock.
     :param late: by how many real seconds the calls of a batch delayed the answer.
+    :param reply_headers: what the answer's headers say, beside the usual.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Request:
     time: float
     status: int | None = None
     late: float = 0.0
+    reply_headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class _Exchange:
     ) -> None:
         self.request.status = status
         fields = {"content-type": content_type, "content-length": str(len(content))}
+        fields |= self.request.reply_headers
         if location is not None:
             fields["location"] = location
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
@@ -117,13 +120,7 @@ class FrontDoor:
     def _rest(self, scope: Scope, body: bytes) -> tuple[Request, _Work]:
         portal = self._portal
         headers = _headers(scope)
-        received = rest.read(
-            scope["path"],
-            scope["query_string"],
-            headers.get("content-type", ""),
-            headers.get("authorization", ""),
-            body,
-        )
+        received = rest.read(scope["path"], scope["query_string"], headers, body)
         request = self._record(scope, headers, received)
 
         def work() -> tuple[int, Mapping[str, Any] | Content | str]:
@@ -131,7 +128,7 @@ class FrontDoor:
                 return 302, portal.moved_to + request.path
             client = scope["client"]
             answer = rest.answer(portal, received, client[0] if client else "")
-            request.late = received.late
+            request.late, request.reply_headers = received.late, received.reply_headers
             return answer
 
         return request, work

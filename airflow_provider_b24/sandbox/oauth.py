@@ -27,12 +27,11 @@ def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any
     grant_type = parameters.get("grant_type")
     if grant_type not in ("authorization_code", "refresh_token"):
         raise RestError(400, "invalid_request", "Invalid grant_type")
-    if (
-        application is None
-        or not application.installed
-        or parameters.get("client_secret") != application.client_secret
-    ):
-        raise RestError(401, "invalid_client", "Invalid client data")
+    # Status and codes are what the official SDKs' tests expect; the documentation gives no status.
+    if application is None:
+        raise RestError(200, "wrong_client", "")
+    if not application.installed or parameters.get("client_secret") != application.client_secret:
+        raise RestError(400, "invalid_client", "Invalid client data")
     if not application.paid:
         raise RestError(402, "PAYMENT_REQUIRED", "Payment required")
     name = "code" if grant_type == "authorization_code" else "refresh_token"

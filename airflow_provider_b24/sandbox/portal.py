@@ -20,7 +20,7 @@ from airflow_provider_b24.sandbox.events import Events
 from airflow_provider_b24.sandbox.faults import Faults
 from airflow_provider_b24.sandbox.http import FrontDoor, Request
 from airflow_provider_b24.sandbox.limits import LeakyBuckets, OperatingTime
-from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
 from airflow_provider_b24.sandbox.processes import (
     AcceptedAnswer,
     AnswerRules,
@@ -30,6 +30,7 @@ from airflow_provider_b24.sandbox.processes import (
 )
 from airflow_provider_b24.sandbox.queue_server import Call, QueueServer
 from airflow_provider_b24.sandbox.records import RecordStore, RecordStores
+from airflow_provider_b24.sandbox.rest3 import KeptResults
 from airflow_provider_b24.sandbox.robots import Robot, RobotRegistry
 from airflow_provider_b24.sandbox.server import Server
 from airflow_provider_b24.sandbox.tasks import Task, Tasks
@@ -51,6 +52,7 @@ _TAKEN_OVER = (
     "disk",
     "engine",
     "events",
+    "kept_results",
     "member_id",
     "operating",
     "queue_server",
@@ -121,6 +123,8 @@ class SandboxPortal:
         self.changed = threading.Condition(threading.RLock())
         self.callers = Callers(self.clock, access_token_lifetime)
         self.methods = all_methods()
+        self.methods3 = all_methods_of_rest3()
+        self.kept_results = KeptResults(self.clock)
         self.robot_registry = RobotRegistry()
         self.disk = Disk()
         self.task_list = Tasks()

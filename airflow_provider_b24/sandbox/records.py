@@ -51,6 +51,7 @@ class RecordStore:
         self._text_ids = text_ids
         self._rows: list[dict[str, Any]] = []
         self._ids: list[int] = []
+        self._last = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -60,20 +61,45 @@ class RecordStore:
 
         :raises ValueError: for a number that is not higher than all before.
         """
-        last = self._ids[-1] if self._ids else 0
-        number = int(record.get(self.id_field, last + 1))
-        if number <= last:
-            raise ValueError(f"Numbers go up: {number} cannot follow {last}")
+        number = int(record.get(self.id_field, self._last + 1))
+        if number <= self._last:
+            raise ValueError(f"Numbers go up: {number} cannot follow {self._last}")
+        self._last = number
         self._rows.append({**record, self.id_field: str(number) if self._text_ids else number})
         self._ids.append(number)
         return number
 
     def get(self, number: int) -> dict[str, Any] | None:
         """Return a copy of the record with this number."""
+        try:
+            return dict(self._rows[self._position(number)])
+        except KeyError:
+            return None
+
+    def change(self, number: int, fields: Mapping[str, Any]) -> None:
+        """Change fields of the record with this number.
+
+        :raises KeyError: when there is none.
+        """
+        self._rows[self._position(number)].update(fields)
+
+    def remove(self, number: int) -> None:
+        """Forget the record with this number; it is not given again.
+
+        :raises KeyError: when there is none.
+        """
+        position = self._position(number)
+        del self._rows[position], self._ids[position]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a copy of every record, in the order of their numbers."""
+        return [dict(row) for row in self._rows]
+
+    def _position(self, number: int) -> int:
         position = bisect.bisect_left(self._ids, number)
         if position == len(self._ids) or self._ids[position] != number:
-            return None
-        return dict(self._rows[position])
+            raise KeyError(number)
+        return position
 
     def page(
         self,

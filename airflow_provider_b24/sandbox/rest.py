@@ -8,13 +8,14 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox import rest3
 from airflow_provider_b24.sandbox.disk import Content
 from airflow_provider_b24.sandbox.errors import RestError, access_denied, malformed, method_not_found
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
+from airflow_provider_b24.sandbox.timing import time_of
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Application, Caller
@@ -33,6 +34,9 @@ class Received:
 
     :param problem: why it cannot be answered, if it could not be read.
     :param late: by how many real seconds the calls inside delay the answer.
+    :param is_rest3: whether it is for REST 3.0.
+    :param idempotency_key: what the header of this name says.
+    :param reply_headers: what the answer's headers say.
     """
 
     method: str
@@ -41,6 +45,10 @@ class Received:
     access_token: Any = None
     problem: RestError | None = None
     late: float = 0.0
+    is_rest3: bool = False
+    idempotency_key: str | None = None
+    body: bytes = field(default=b"", repr=False)
+    reply_headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -129,19 +137,31 @@ class Method:
     run: Callable[[MethodCall], Any]
 
 
-def read(path: str, query: bytes, content_type: str, authorization: str, body: bytes) -> Received:
+def read(path: str, query: bytes, headers: Mapping[str, str], body: bytes) -> Received:
     """Read a request.
 
     :param path: from `/rest/` on.
+    :param headers: by their names in lower case.
     """
     segments = [segment for segment in path.removeprefix("/rest").split("/") if segment]
-    received = Received(segments[-1].lower().removesuffix(".json") if segments else "")
+    is_rest3 = segments[:1] == ["api"]
+    segments = segments[1:] if is_rest3 else segments
+    received = Received(
+        segments[-1].lower().removesuffix(".json") if segments else "",
+        is_rest3=is_rest3,
+        idempotency_key=headers.get("idempotency-key"),
+        body=body,
+    )
+    content_type, authorization = headers.get("content-type", ""), headers.get("authorization", "")
     if len(segments) == 3 and _USER_ID.fullmatch(segments[0]):
         received.webhook = int(segments[0]), segments[1]
     elif len(segments) != 1:
         received.problem = method_not_found()
     try:
-        received.parameters = {**parse_form(query), **_read_body(content_type, body)}
+        if is_rest3:
+            received.parameters = rest3.read_body(content_type, body)
+        else:
+            received.parameters = {**parse_form(query), **_read_body(content_type, body)}
     except RestError as error:
         received.problem = error
     if received.webhook is None:
@@ -165,10 +185,15 @@ def answer(
             portal.buckets.pour(source)
         if received.problem is not None:
             raise received.problem
-        if received.webhook is not None:
-            caller = portal.callers.by_webhook(*received.webhook)
-        else:
-            caller = portal.callers.by_token(received.access_token)
+
+        def find_caller() -> Caller:
+            if received.webhook is not None:
+                return portal.callers.by_webhook(*received.webhook)
+            return portal.callers.by_token(received.access_token)
+
+        if received.is_rest3:
+            return 200, rest3.answer(portal, received, find_caller)
+        caller = find_caller()
         if received.method == "batch":
             return 200, _batch(portal, caller, received)
         reply = _call(portal, caller, received.method, received.parameters)
@@ -238,7 +263,7 @@ def _call(
             reply["next"] = result.next
         if result.total is not None:
             reply["total"] = result.total
-    reply["time"] = _time(begun, processing)
+    reply["time"] = time_of(begun, processing)
     billed = "batch" if inside_batch and portal.operating_bill == "batch" else name
     operating, reset_at = portal.operating.spend(caller.key, billed, processing)
     reply["time"] |= {"operating_reset_at": reset_at, "operating": operating or 0}
@@ -275,7 +300,7 @@ def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[st
         for name in ("total", "next"):
             if name in reply:
                 parts[f"result_{name}"][key] = reply[name]
-    now = _time(begun, time.perf_counter() - started)
+    now = time_of(begun, time.perf_counter() - started)
     operating, reset_at = (
         portal.operating.spend(caller.key, "batch", 0.0) if on_batch else (0, int(begun) + 600)
     )
@@ -320,20 +345,3 @@ def _refer(value: Any, parts: Mapping[str, Mapping[str, Any]]) -> Any:
         else:
             referred = referred.get(key) if isinstance(referred, Mapping) else None
     return referred
-
-
-def _time(begun: float, processing: float) -> dict[str, Any]:
-    finish = begun + processing
-    return {
-        "start": begun,
-        "finish": finish,
-        "duration": processing,
-        "processing": processing,
-        "date_start": iso_date(begun),
-        "date_finish": iso_date(finish),
-    }
-
-
-def iso_date(moment: float) -> str:
-    """Return a moment the way the portal writes dates."""
-    return datetime.fromtimestamp(int(moment), UTC).isoformat()

@@ -204,11 +204,18 @@ class Bitrix24CallsTrigger(BaseTrigger):
             ]
         [call] = asked.calls
         if asked.limit is None:
-            return (await portal.call(call.method, call.params, repeatable=call.repeatable)).result
+            reply = await portal.call(
+                call.method,
+                call.params,
+                repeatable=call.repeatable,
+                api=call.api,
+                idempotency_key=call.idempotency_key,
+            )
+            return reply.result
         rows: list[Any] = []
         length = 0
         async for page in portal.client.pages(
-            call.method, call.params, id_field=asked.id_field, limit=asked.limit
+            call.method, call.params, id_field=asked.id_field, limit=asked.limit, api=call.api
         ):
             rows += page
             length += len(json.dumps(page))

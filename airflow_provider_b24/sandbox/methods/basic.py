@@ -7,7 +7,8 @@ from typing import Any
 from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE, User
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.records import cut, find
-from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall, iso_date
+from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.timing import iso_date
 
 
 def _profile(call: MethodCall) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError, access_denied
 from airflow_provider_b24.sandbox.records import cut, find
-from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall, iso_date
+from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.tasks import Task

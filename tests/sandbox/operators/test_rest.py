@@ -9,12 +9,13 @@ import re
 import traceback
 import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, TaskDeferred
 from airflow.sdk import DAG
 
-from airflow_provider_b24.exceptions import ServerError
+from airflow_provider_b24.exceptions import ServerError, TransportError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.operators.rest import Bitrix24Operator
 from airflow_provider_b24.rest import Effect, File, MethodFacts, Patience, Ref
@@ -428,8 +429,9 @@ def test_a_worker_makes_the_calls_that_a_triggerer_has_no_connection_for(
 
 def test_a_try_that_no_triggerer_takes_ends():
     task = Bitrix24Operator(task_id="ask", deferrable=True, method="profile")
+    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="ask", map_index=-1)
     with pytest.raises(TaskDeferred) as deferral:
-        task.execute({})
+        task.execute({"ti": ti})
     assert deferral.value.timeout == dt.timedelta(hours=1)
 
 
@@ -445,7 +447,7 @@ def test_no_parameter_is_in_what_a_trigger_shows(run_task, deferred):
 
 REFS = {
     "objects": (Ref("lead"), Ref("got", "TITLE")),
-    "text": ({"$ref": ["lead"]}, {"$ref": ["got", "TITLE"]}),
+    "text": ({"$result": ["lead"]}, {"$result": ["got", "TITLE"]}),
 }
 
 
@@ -472,7 +474,7 @@ def test_calls_may_use_the_results_of_others(portal, run, deferrable, deferred, 
 def test_a_template_may_give_calls_that_use_results(run, as_json):
     calls = [
         {"name": "one", "method": "sandbox.echo", "params": {"n": "1"}},
-        {"method": "sandbox.echo", "params": {"n": {"$ref": ["one", "n"]}}},
+        {"method": "sandbox.echo", "params": {"n": {"$result": ["one", "n"]}}},
     ]
     template = "{{ dag_run.conf['calls'] | tojson }}" if as_json else "{{ dag_run.conf['calls'] }}"
     assert [result["n"] for result in run({"calls": calls}, calls=template)] == ["1", "1"]
@@ -481,7 +483,7 @@ def test_a_template_may_give_calls_that_use_results(run, as_json):
 @pytest.mark.parametrize("ref", [["nobody"], [], [7], ["one", "a b"]])
 def test_a_reference_to_nothing_is_refused_and_nothing_sent(portal, run, ref):
     with pytest.raises(AirflowFailException, match="refers to|Ref takes"):
-        run(calls=[("profile", {}), ("sandbox.echo", {"n": {"$ref": ref}})])
+        run(calls=[("profile", {}), ("sandbox.echo", {"n": {"$result": ref}})])
     assert portal.requests == []
 
 
@@ -517,3 +519,108 @@ def test_parameters_too_large_for_a_triggerer_are_sent_by_the_worker(portal, run
     )
     assert run_task(task)["file"][0] == "zeros"
     assert deferred == []
+
+
+FIELDS = {"title": "Report", "creatorId": 1, "responsibleId": 1}
+
+
+class TestRest3:
+    @pytest.fixture
+    def impatient(self, monkeypatch):
+        """Nobody repeats within a try: what the next try does is what the test is about."""
+        monkeypatch.setattr("airflow_provider_b24.rest.Patience", lambda: Patience(attempts=1))
+
+    @staticmethod
+    def task(task_id="make", **arguments):
+        arguments = {"method": "tasks.task.add", "parameters": {"fields": FIELDS}, "api": "v3"} | arguments
+        return Bitrix24Operator(task_id=task_id, **arguments)
+
+    def test_a_retry_after_a_lost_answer_creates_nothing_twice(self, portal, run_task, impatient):
+        portal.faults.add(DropConnection(after_work=True), method="tasks.task.add")
+        with pytest.raises(TransportError) as caught:
+            run_task(self.task())
+        assert caught.value.retryable
+
+        assert run_task(self.task(), try_number=2)["item"]["id"] == 1
+        assert len(portal.records("task")) == 1
+
+    def test_with_the_old_api_it_is_not_left_to_a_retry(self, portal, run_task, impatient):
+        portal.faults.add(DropConnection(after_work=True), method="crm.lead.add")
+        with pytest.raises(AirflowFailException):
+            run_task(Bitrix24Operator(task_id="make", method="crm.lead.add", parameters={"fields": {}}))
+
+    def test_other_tasks_and_other_calls_are_other_calls(self, portal, run_task):
+        run_task(self.task("one"))
+        run_task(self.task("two"))
+        both = [("tasks.task.add", {"fields": FIELDS})] * 2
+        for try_number in (1, 2):
+            run_task(self.task("both", method=None, parameters=None, calls=both), try_number=try_number)
+        assert len(portal.records("task")) == 4
+
+    def test_a_key_of_ones_own_is_a_template_and_makes_tasks_one(self, portal, run_task):
+        for task_id in ("one", "two"):
+            run_task(self.task(task_id, idempotency_key="order-{{ dag_run.conf.order }}"), conf={"order": 7})
+        assert len(portal.records("task")) == 1
+        assert {request.headers["idempotency-key"] for request in portal.requests} == {"order-7"}
+
+    def test_calls_that_read_carry_none(self, portal, run_task):
+        run_task(self.task(method="tasks.task.list", parameters={}))
+        assert "idempotency-key" not in portal.requests[0].headers
+
+    def test_updates_share_requests_among_several_calls_and_have_a_key_alone(self, portal, run_task):
+        portal.add_records("task", 2)
+        params = [{"id": number, "fields": {"title": "new"}} for number in (1, 2)]
+        calls = [("tasks.task.update", one) for one in params]
+        run_task(self.task("both", method=None, parameters=None, calls=calls))
+        run_task(self.task("one", method="tasks.task.update", parameters=params[0]))
+        assert [request.method for request in portal.requests] == ["batch", "tasks.task.update"]
+        assert ["idempotency-key" in request.headers for request in portal.requests] == [False, True]
+
+    def test_parameters_that_change_between_tries_are_an_error_that_says_so(self, portal, run_task):
+        run_task(self.task())
+        with pytest.raises(AirflowFailException, match="take another key"):
+            run_task(self.task(parameters={"fields": {**FIELDS, "title": "Later"}}), try_number=2)
+
+    def test_a_list_is_read(self, portal, run_task):
+        portal.add_records("task", 120)
+        rows = run_task(self.task(method="tasks.task.list", parameters={}, limit=70))
+        assert [row["id"] for row in rows] == list(range(1, 71))
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ({"api": "v1"}, "'v2' or 'v3'"),
+            ({"api": "v2", "idempotency_key": "k"}, "REST 3.0"),
+            ({"idempotency_key": "k", "limit": 5}, "REST 3.0"),
+            ({"method": None, "parameters": None, "calls": [], "idempotency_key": "k"}, "belong to method"),
+        ],
+    )
+    def test_arguments_that_contradict_each_other_are_refused(self, arguments, reason):
+        with pytest.raises(ValueError, match=reason):
+            self.task(**arguments)
+
+    @pytest.mark.parametrize("rendered", ["", "None", "a b"])
+    def test_a_rendered_key_that_is_none_is_refused_and_nothing_is_sent(self, portal, run_task, rendered):
+        with pytest.raises(AirflowFailException, match="idempotency.key"):
+            run_task(self.task(idempotency_key="{{ dag_run.conf.text }}"), conf={"text": rendered})
+        assert portal.requests == []
+
+    def test_what_only_reads_is_asked_from_the_triggerer_with_types_as_they_are(
+        self, portal, run_task, deferred
+    ):
+        portal.add_records("task", 120)
+        arguments = {"parameters": None, "deferrable": True}
+        rows = run_task(self.task("rows", **arguments, method="tasks.task.list", limit=70))
+        [one, other] = run_task(
+            self.task(
+                "both",
+                **arguments,
+                method=None,
+                calls=[("tasks.task.get", {"id": 1}), ("tasks.task.get", {"id": 2})],
+            )
+        )
+        single = run_task(self.task("one", **arguments | {"parameters": {"id": 3}}, method="tasks.task.get"))
+
+        assert [row["id"] for row in rows] == list(range(1, 71))
+        assert [found["item"]["id"] for found in (one, other, single)] == [1, 2, 3]
+        assert len(deferred) == 3

@@ -74,8 +74,8 @@ def test_refresh_tokens_can_be_revoked(live_portal: Any) -> None:
         ({"grant_type": "password"}, 400, "invalid_request"),
         ({"refresh_token": ""}, 400, "invalid_request"),
         ({"refresh_token": "unknown"}, 400, "invalid_grant"),
-        ({"client_id": "local.unknown"}, 401, "invalid_client"),
-        ({"client_secret": "wrong"}, 401, "invalid_client"),
+        ({"client_id": "local.unknown"}, 200, "wrong_client"),
+        ({"client_secret": "wrong"}, 400, "invalid_client"),
     ],
 )
 def test_a_wrong_request_is_refused(

@@ -259,3 +259,16 @@ def test_retries_that_do_not_help_are_the_first_ones_error(batch, portal):
 
     assert type(first) is ServerError
     assert second.code == "needed_call_failed"
+
+
+def test_calls_of_rest_3_wait_for_the_results_that_they_need(batch, portal):
+    fields = {"title": "Report", "creatorId": 1, "responsibleId": 2}
+    made, got, listed = batch(
+        Call("tasks.task.add", {"fields": fields}, api="v3", name="made"),
+        Call("tasks.task.get", {"id": Ref("made", "item", "id")}, api="v3", name="got"),
+        echo([Ref("got", "item", "title"), Ref("made", "item", "id")]),
+    )
+
+    assert got.result["item"]["id"] == made.result["item"]["id"] == 1
+    assert listed.result["value"] == ["Report", "1"]
+    assert len(portal.records("task")) == 1
