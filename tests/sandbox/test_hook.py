@@ -497,3 +497,18 @@ class TestMetrics:
         assert use.call("profile")["ID"] == "1"
         assert len(use.batch([("profile", {})] * 60)) == 60
         assert len(use.iterate("crm.lead.list")) == 75
+
+
+@WAYS
+def test_everything_that_calls_can_call_rest3(connection, way):
+    hook = way(connection)
+    add = ("tasks.task.add", {"fields": {"title": "Report", "creatorId": 1, "responsibleId": 1}})
+    made = [hook.call(*add, api="v3", idempotency_key="k1")["item"]["id"] for _ in range(2)]
+    read, updated = hook.batch(
+        [("tasks.task.get", {"id": 1}), ("tasks.task.update", {"id": 1, "fields": {"title": "New"}})],
+        api="v3",
+    )
+
+    assert made == [1, 1]
+    assert (read.result["item"]["id"], updated.result) == (1, {"result": True})
+    assert hook.iterate("tasks.task.list", {"select": ["title"]}, api="v3") == [{"id": 1, "title": "New"}]
