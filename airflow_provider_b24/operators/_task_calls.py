@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.rest.exchange import Outcome
 
-_REF = "$ref"
+_RESULT = "$result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class TaskCalls:
 def parse_call(call: Any, number: int) -> Call:
     """Read one of ``calls``: a pair of a method and its parameters, or a mapping.
 
-    ``Ref("contact", "ID")`` is ``{"$ref": ["contact", "ID"]}`` where templates, XComs and triggers carry it.
+    ``Ref("contact", "ID")`` is ``{"$result": ["contact", "ID"]}`` where templates, XComs and triggers carry it.
 
     :param number: its place, for the error.
     :raises ValueError: when it is neither.
@@ -135,13 +135,13 @@ def parse_call(call: Any, number: int) -> Call:
 
 
 def _written(ref: Ref) -> dict[str, list[str]]:
-    return {_REF: [ref.name, *ref.path]}
+    return {_RESULT: [ref.name, *ref.path]}
 
 
 def _read(value: Any) -> Any:
-    if not isinstance(value, Mapping) or value.keys() != {_REF}:
+    if not isinstance(value, Mapping) or value.keys() != {_RESULT}:
         return value
-    name, *path = value[_REF] if isinstance(value[_REF], list) and value[_REF] else [value[_REF]]
+    name, *path = value[_RESULT] if isinstance(value[_RESULT], list) and value[_RESULT] else [value[_RESULT]]
     return Ref(name, *path)
 
 

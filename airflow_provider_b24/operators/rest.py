@@ -44,7 +44,7 @@ class Bitrix24Operator(Bitrix24BaseOperator):
     :param calls: pairs of a method and its parameters, or mappings ``{"method": ..., "params": ...}``, which may say
         ``repeatable`` and ``name``, too; 50 of them travel in one request. In the parameters of a later call
         :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name, or, as text,
-        ``{"$ref": ["contact", "ID"]}``. (templated)
+        ``{"$result": ["contact", "ID"]}``. (templated)
     :param halt: stop a batch at the first call that fails.
     :param bitrix24_conn_id: the Airflow connection. (templated)
     :param deferrable: make the calls in the triggerer, where single calls of many tasks travel in one request. A try

@@ -445,7 +445,7 @@ def test_no_parameter_is_in_what_a_trigger_shows(run_task, deferred):
 
 REFS = {
     "objects": (Ref("lead"), Ref("got", "TITLE")),
-    "text": ({"$ref": ["lead"]}, {"$ref": ["got", "TITLE"]}),
+    "text": ({"$result": ["lead"]}, {"$result": ["got", "TITLE"]}),
 }
 
 
@@ -472,7 +472,7 @@ def test_calls_may_use_the_results_of_others(portal, run, deferrable, deferred, 
 def test_a_template_may_give_calls_that_use_results(run, as_json):
     calls = [
         {"name": "one", "method": "sandbox.echo", "params": {"n": "1"}},
-        {"method": "sandbox.echo", "params": {"n": {"$ref": ["one", "n"]}}},
+        {"method": "sandbox.echo", "params": {"n": {"$result": ["one", "n"]}}},
     ]
     template = "{{ dag_run.conf['calls'] | tojson }}" if as_json else "{{ dag_run.conf['calls'] }}"
     assert [result["n"] for result in run({"calls": calls}, calls=template)] == ["1", "1"]
@@ -481,7 +481,7 @@ def test_a_template_may_give_calls_that_use_results(run, as_json):
 @pytest.mark.parametrize("ref", [["nobody"], [], [7], ["one", "a b"]])
 def test_a_reference_to_nothing_is_refused_and_nothing_sent(portal, run, ref):
     with pytest.raises(AirflowFailException, match="refers to|Ref takes"):
-        run(calls=[("profile", {}), ("sandbox.echo", {"n": {"$ref": ref}})])
+        run(calls=[("profile", {}), ("sandbox.echo", {"n": {"$result": ref}})])
     assert portal.requests == []
 
 
