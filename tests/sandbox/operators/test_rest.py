@@ -9,6 +9,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNotFoundException, TaskDeferred
@@ -428,8 +429,9 @@ def test_a_worker_makes_the_calls_that_a_triggerer_has_no_connection_for(
 
 def test_a_try_that_no_triggerer_takes_ends():
     task = Bitrix24Operator(task_id="ask", deferrable=True, method="profile")
+    ti = SimpleNamespace(dag_id="dag", run_id="run", task_id="ask", map_index=-1)
     with pytest.raises(TaskDeferred) as deferral:
-        task.execute({})
+        task.execute({"ti": ti})
     assert deferral.value.timeout == dt.timedelta(hours=1)
 
 
