@@ -45,6 +45,7 @@ _AIRFLOW_COMMANDS = {
         "start runs for calls and send answers, as a process of its own",
     ),
     "connect": ("installation.command", "connect an application to a portal, from this terminal"),
+    "dev": ("dev.command", "try the robots of this machine at a real portal, through a tunnel; until Ctrl-C"),
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
+from airflow_provider_b24.robots.dev_prefix import is_dev_code
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.robots.dags_folder import DeclaredRobot
     from airflow_provider_b24.robots.parsed_dags import RobotDag
-    from airflow_provider_b24.robots.registry import Outcome, Plan, Step
+    from airflow_provider_b24.robots.registry import Outcome, Plan, RegisteredRobot, Step
 
 _COLOURS = {"add": "green", "update": "yellow", "delete": "red", "unchanged": "dim"}
 _DONE = {"add": "added", "update": "updated", "delete": "deleted"}
@@ -182,12 +183,15 @@ def _list(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
             [{"kind": one.kind, "code": one.code, "ours": one.fingerprint is not None} for one in robots]
         )
         return 0
-    rows = [
-        (one.kind, one.code, "airflow-b24" if one.fingerprint is not None else "another program")
-        for one in robots
-    ]
+    rows = [(one.kind, one.code, _registered_by(one)) for one in robots]
     _print_table(("Kind", "Code", "Registered by"), rows)
     return 0
+
+
+def _registered_by(robot: RegisteredRobot) -> str:
+    if robot.fingerprint is None:
+        return "another program"
+    return "airflow-b24 dev" if is_dev_code(robot.code) else "airflow-b24"
 
 
 def _delete(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
