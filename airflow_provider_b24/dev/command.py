@@ -89,8 +89,8 @@ def _again(arguments: argparse.Namespace) -> int:
 
     call_id = send_again(arguments.again or None, arguments.conn_id)
     _say(
-        f"Sent again as call {call_id}. No process waits for it: `airflow-b24 dev` and the log of its task `reply` "
-        "show what the answer would be."
+        f"Sent again as call {call_id}. No process waits for it: `airflow-b24 dev` and the call's page in Airflow show "
+        "what the answer would be."
     )
     return 0
 
@@ -169,10 +169,15 @@ def _apply(session: DevSession, dags_folder: str | None) -> None:
 
 
 def _remove(session: DevSession, remove: Callable[[], list[Outcome]]) -> int:
+    from airflow_provider_b24.dev.session import PrefixTakenError
+
     try:
         outcomes = remove()
-    except (Bitrix24Error, RegistryError) as error:
-        _say(f"Error: {error}")
+    except PrefixTakenError:
+        raise
+    except Exception as error:  # whatever it is, somebody has to know that robots are left
+        words = str(error) if isinstance(error, (Bitrix24Error, RegistryError)) else type(error).__name__
+        _say(f"Error: {words}")
         return _left(session)
     for outcome in outcomes:
         _say(_told(outcome))

@@ -6,23 +6,17 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_b24._airflow.database import reading
 from airflow_provider_b24._airflow.masking import masked
-from airflow_provider_b24.calls.inspection import inspect_call
+from airflow_provider_b24.calls.inspection import CallDetails, inspect_call
 from airflow_provider_b24.calls.listing import CallFilter, CallReport, Refusals, list_calls, list_refusals
 from airflow_provider_b24.calls.table import OPEN_STATES
-from airflow_provider_b24.calls.watching import look_at
-from airflow_provider_b24.operators._answer_note import AnswerNote
-
-if TYPE_CHECKING:
-    from airflow_provider_b24._airflow.reply_states import SeenRun
 
 _LONGEST = 200
 _OVERLAP = dt.timedelta(minutes=1)
-_ENDED = ("success", "failed", None)
-"""Run states in which nothing more comes; the last is that of a run that was deleted."""
+_ENDED = ("success", "failed")
 
 
 @dataclass(slots=True)
@@ -38,11 +32,11 @@ class LiveCalls:
     _looks_since: dt.datetime = field(init=False)
     _told: dict[str, str] = field(default_factory=dict, init=False)
     _over: set[str] = field(default_factory=set, init=False)
-    _refused: dict[str, int] = field(default_factory=dict, init=False)
+    _refused: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._looks_since = self.since
-        self._refused = {one.error: one.number for one in self._refusals()}
+        self._refused = {(one.conn_id, one.error): one.number for one in self._refusals()}
 
     def news(self) -> Iterator[str]:
         """Give a line for each call of which there is something to say that was not said before.
@@ -63,8 +57,9 @@ class LiveCalls:
         # A call may get on record a little later than one that came after it.
         self._looks_since = max(self.since, (oldest or dt.datetime.now(dt.UTC)) - _OVERLAP)
         for refusal in self._refusals():
-            if refusal.number != self._refused.get(refusal.error, 0):
-                self._refused[refusal.error] = refusal.number
+            key = (refusal.conn_id, refusal.error)
+            if refusal.number != self._refused.get(key):
+                self._refused[key] = refusal.number
                 yield f"{_clock(refusal.last_at)}  refused ({refusal.error}): {refusal.message}"
 
     def _refusals(self) -> list[Refusals]:
@@ -79,24 +74,25 @@ class LiveCalls:
             return f"{call.state}: {masked(waits_for)}", False
         with reading() as session:
             details = inspect_call(call.id, session)
-            run = look_at([call.id], session)[call.id]
+        if details is None:  # forgotten in this moment
+            return None, True
         if call.state == "not-awaited":
-            return _unsent(call, run)
+            return _unsent(details)
         took = _took(call)
-        values = f"  {_shown(details.answer.values)}" if details is not None and details.answer else ""
+        values = f"  {_shown(details.answer.values)}" if details.answer else ""
         why = f"  {masked(call.reason or call.last_error or '')}" if call.state != "answered" else ""
         return f"{call.state}{took}{values}{why}".rstrip(), True
 
 
-def _unsent(call: CallReport, run: SeenRun) -> tuple[str | None, bool]:
+def _unsent(details: CallDetails) -> tuple[str | None, bool]:
     """Say how the run of a call went that no process waits for, as one that was sent again."""
-    if run.run_state not in _ENDED:
+    state, run = details.report.state, details.run
+    if run is None:
+        return f"{state}: {details.report.reason or 'its run was deleted'}", True
+    if run.state not in _ENDED:
         return None, False
-    if run.run_state is None:
-        return f"{call.state}: {call.reason or 'its run was deleted'}", True
-    note = AnswerNote.from_xcom(run.note)
-    values = f"  it would be {_shown(note.values)}" if note is not None and note.values is not None else ""
-    return f"{call.state}: the run is {run.run_state}{values}", True
+    values = f"  it would be {_shown(details.answer.values)}" if details.answer else ""
+    return f"{state}: the run is {run.state}{values}", True
 
 
 def _line(call: CallReport, text: str) -> str:

@@ -69,6 +69,7 @@ class DevSession:
 
         :raises PrefixTakenError: when it is somebody else's.
         :raises Bitrix24Error: when the portal does not say.
+        :raises RegistryError: when the connection is no application, or the portal cannot be asked.
         """
         self._check_owner()
         self._note({"owner": _owner(), "session": self._id})
@@ -109,8 +110,8 @@ class DevSession:
         return outcomes
 
     def _check_owner(self) -> None:
-        owner = self._noted().get("owner")
-        if owner not in (None, _owner()) and self._registered():
+        registered, owner = self._registered(), self._noted().get("owner")
+        if registered and owner not in (None, _owner()):
             raise PrefixTakenError(
                 f"The prefix {self.prefix.word!r} is taken at this portal by {owner}, and this is {_owner()}. Take "
                 "another one with --prefix. If nobody uses it any more, `airflow-b24 robots delete "

@@ -150,8 +150,11 @@ class TestShown:
         intake = Intake(Spool(tmp_path))
         intake.refuse(CONN_ID, "forbidden", "The call does not carry this portal's application_token.")
         intake.note_refusals()
-        (line,) = live.news()
-        assert "refused (forbidden): The call does not carry" in line
+        intake.refuse("", "forbidden", "Of nobody.")
+        intake.note_refusals()
+        lines = list(live.news())
+        assert len(lines) == 2
+        assert "refused (forbidden): The call does not carry" in "".join(lines)
         assert list(live.news()) == []
 
 

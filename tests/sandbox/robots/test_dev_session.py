@@ -6,9 +6,10 @@ import pytest
 
 from airflow_provider_b24.dev import session as module
 from airflow_provider_b24.dev.session import DevSession, PrefixTakenError
+from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.robots.dags_folder import read_dags_folder
 from airflow_provider_b24.robots.dev_prefix import DevPrefix
-from airflow_provider_b24.robots.registry import apply, make_plan
+from airflow_provider_b24.robots.registry import RegistryError, apply, make_plan
 from airflow_provider_b24.sandbox import AnswerStatus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -110,6 +111,15 @@ def test_a_prefix_of_somebody_else_is_refused(portal, folder, started, session, 
         ):
             attempt()
     assert codes(portal) == ["dev.ann.one"]
+
+
+def test_a_webhook_is_refused_with_what_is_needed(webhook_connection, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", "https://airflow.example.com/bitrix24")
+    with (
+        Bitrix24Hook(webhook_connection) as hook,
+        pytest.raises(RegistryError, match="is an incoming webhook"),
+    ):
+        DevSession(hook, DevPrefix("ann")).take()
 
 
 def test_a_prefix_without_robots_is_free(folder, started, on_machine):
