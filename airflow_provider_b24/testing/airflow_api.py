@@ -17,6 +17,8 @@ FINAL_STATES = frozenset({"success", "failed"})
 POLL_SECONDS = 0.25
 REQUEST_SECONDS = 60.0
 """How long one answer may take: on a busy machine the API server takes its time."""
+PATIENCE_SECONDS = 30.0
+"""How long an answer of HTTP 500 is asked for again: SQLite was busy then, and nothing was done."""
 COMPONENTS = ("scheduler", "triggerer", "dag_processor")
 
 
@@ -47,11 +49,16 @@ class AirflowApi:
         """Ask Airflow and return the decoded answer, or `None` for an empty one.
 
         :param path: below `/api/v2/`, already quoted.
-        :raises AirflowApiError: when Airflow answers with an error.
+        :raises AirflowApiError: when Airflow answers with an error; with HTTP 500 for some time.
         """
-        response = self._authorized().request(
-            verb, f"{self.url}/api/v2/{path}", json=body, params=params, timeout=REQUEST_SECONDS
-        )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            response = self._authorized().request(
+                verb, f"{self.url}/api/v2/{path}", json=body, params=params, timeout=REQUEST_SECONDS
+            )
+            if response.status_code != 500 or time.monotonic() > deadline:
+                break
+            time.sleep(1)
         if response.status_code >= 400:
             raise AirflowApiError(
                 f"{verb} {path}: HTTP {response.status_code} {response.text[:2000]}", response.status_code

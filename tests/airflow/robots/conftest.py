@@ -16,7 +16,7 @@ import pytest
 
 from airflow_provider_b24.calls.table import run_id_of
 from airflow_provider_b24.sandbox import AskPerson, Call, CallRobot, Process, SandboxPortal
-from airflow_provider_b24.testing.airflow_api import AirflowApiError, wait_until
+from airflow_provider_b24.testing.airflow_api import wait_until
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 SECONDS = 300
@@ -85,18 +85,8 @@ class Called:
         self.airflow.wait_for_run(self.dag_id, self.run_id, states=states, timeout=SECONDS)
 
     def change(self, verb: str, path: str, body: dict[str, Any] | None = None) -> None:
-        """Do what a person does in Airflow's UI, again if SQLite was busy with something else."""
-        errors: list[AirflowApiError] = []
-
-        def done() -> bool:
-            try:
-                self.airflow.request(verb, f"dags/{self.dag_id}{path}", body)
-            except AirflowApiError as error:
-                errors.append(error)
-                return False
-            return True
-
-        assert wait_until(done, 60, poll=2), errors
+        """Do what a person does in Airflow's UI."""
+        self.airflow.request(verb, f"dags/{self.dag_id}{path}", body)
 
     def pause(self, is_paused: bool) -> None:
         self.change("PATCH", "", {"is_paused": is_paused})

@@ -349,6 +349,7 @@ def test_a_download_takes_the_same_memory_however_large_the_file_is(use, elsewhe
 
 def test_no_secret_of_a_download_is_in_the_log(use, portal, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "airflow_provider_b24.rest")
     link = use("call", "disk.file.get", {"id": portal.add_file("a.bin", DATA)}).result["DOWNLOAD_URL"]
     use("download", link, tmp_path / "a")
     use(
