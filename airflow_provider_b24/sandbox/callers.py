@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError, no_auth_found
 
@@ -12,22 +12,48 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.records.table import Table
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "crm", "im", "task", "user")
+DEFAULT_SCOPE = ("bizproc", "crm", "department", "im", "task", "user")
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
 AUTHORIZATION_CODE_LIFETIME = 30
 
 
-@dataclass(slots=True)
 class User:
-    """An employee."""
+    """An employee.
 
-    id: int
-    name: str = "Sandbox"
-    last_name: str = "User"
-    admin: bool = False
-    email: str = ""
+    :param row: the record of `user.*`.
+    """
+
+    def __init__(self, row: Mapping[str, Any], *, admin: bool = False) -> None:
+        self._row = row
+        self.admin = admin
+        #: What applications keep for this user by `user.option.set`, by client id.
+        self.options: dict[str, dict[str, object]] = {}
+
+    def __repr__(self) -> str:
+        return f"User({self.id}, {self.name!r}, {self.last_name!r}, admin={self.admin})"
+
+    @property
+    def id(self) -> int:
+        """Number of the user."""
+        return int(self._row["ID"])
+
+    @property
+    def name(self) -> str:
+        """First name."""
+        return str(self._row.get("NAME") or "")
+
+    @property
+    def last_name(self) -> str:
+        """Family name."""
+        return str(self._row.get("LAST_NAME") or "")
+
+    @property
+    def email(self) -> str:
+        """Address, empty for none."""
+        return str(self._row.get("EMAIL") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +232,24 @@ class Tokens:
 class Callers:
     """Everybody a portal knows."""
 
-    def __init__(self, clock: Clock, access_token_lifetime: float) -> None:
-        self.users: dict[int, User] = {
-            1: User(1, "Ada", "Admin", admin=True, email="ada@portal.example"),
-            2: User(2, "Emil", "Employee", email="emil@portal.example"),
-        }
+    def __init__(self, clock: Clock, access_token_lifetime: float, table: Table) -> None:
+        self._table = table
+        self.users: dict[int, User] = {}
+        self.add_user("Ada", "Admin", "ada@portal.example", admin=True)
+        self.add_user("Emil", "Employee", "emil@portal.example")
         self.tokens = Tokens(clock, access_token_lifetime, self.users)
         self.webhooks: dict[tuple[int, str], Webhook] = {}
         self.applications: dict[str, Application] = {}
+
+    def add_user(self, name: str, last_name: str, email: str = "", *, admin: bool = False) -> User:
+        """Add an employee."""
+        number = self._table.add({"NAME": name, "LAST_NAME": last_name, "EMAIL": email})
+        return self.let_in(number, admin=admin)
+
+    def let_in(self, number: int, *, admin: bool = False) -> User:
+        """Let somebody call who has a record of `user.*`."""
+        user = self.users[number] = User(self._table.row(number), admin=admin)
+        return user
 
     def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str]) -> Webhook:
         """Add an incoming webhook of one user."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox import oauth, rest
@@ -19,37 +19,14 @@ from airflow_provider_b24.sandbox.faults import (
     TruncateJson,
 )
 from airflow_provider_b24.sandbox.forms import parse_form
+from airflow_provider_b24.sandbox.journal import Request
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.faults import Fault
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.method import Portal
     from airflow_provider_b24.sandbox.server import AsgiApp, Receive, Scope, Send
 
 _JSON = "application/json; charset=utf-8"
-
-
-@dataclass(slots=True)
-class Request:
-    """A request the portal received.
-
-    :param method: the REST method, `oauth.token` or `oauth.authorize`, empty if the path names none.
-    :param verb: the HTTP method.
-    :param parameters: as sent, secrets included, except for the access token.
-    :param access_token: the access token, if one was sent.
-    :param status: HTTP status answered, `None` while there is none.
-    :param time: when it arrived, on the portal's clock.
-    :param late: by how many real seconds the calls of a batch delayed the answer.
-    """
-
-    method: str
-    verb: str
-    path: str = field(repr=False)
-    parameters: dict[str, Any] = field(repr=False)
-    access_token: Any = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    time: float
-    status: int | None = None
-    late: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +58,18 @@ _Work = Callable[[], tuple[int, Mapping[str, Any] | str]]
 
 
 class FrontDoor:
-    """The ASGI application of a portal."""
+    """The ASGI application of a portal.
 
-    def __init__(self, portal: SandboxPortal) -> None:
+    :param make_pages: makes the application that answers everything but REST and OAuth, when somebody asks for that.
+    :param drop: closes the connection of a client, given by its address and port.
+    """
+
+    def __init__(
+        self, portal: Portal, make_pages: Callable[[], AsgiApp], drop: Callable[[Any], None]
+    ) -> None:
         self._portal = portal
+        self._make_pages = make_pages
+        self._drop_connection = drop
         self._pages: AsgiApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,10 +86,7 @@ class FrontDoor:
             route = self._oauth
         else:
             if self._pages is None:
-                # Only people and the command line ask for pages: tests do not wait for this import.
-                from airflow_provider_b24.sandbox.inspection import create_app
-
-                self._pages = create_app(self._portal)
+                self._pages = self._make_pages()
             await self._pages(scope, receive, send)
             return
         body = await _read(receive)
@@ -202,7 +184,7 @@ class FrontDoor:
         return False
 
     async def _drop(self, exchange: _Exchange) -> None:
-        self._portal.drop_connection(exchange.scope["client"])
+        self._drop_connection(exchange.scope["client"])
         # uvicorn answers for an application that returns without a word, unless it knows that nobody listens.
         await exchange.disconnected()
 

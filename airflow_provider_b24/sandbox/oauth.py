@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_b24.sandbox.callers import Application, TokenPair
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.core import PortalCore
 
 
-def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def token(portal: PortalCore, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request for tokens.
 
     :param parameters: `grant_type`, `client_id`, `client_secret`, and `code` or `refresh_token`.
@@ -46,7 +46,7 @@ def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any
     return describe(portal, application, pair)
 
 
-def describe(portal: SandboxPortal, application: Application, pair: TokenPair) -> dict[str, Any]:
+def describe(portal: PortalCore, application: Application, pair: TokenPair) -> dict[str, Any]:
     """Return the authorization server's description of a new pair."""
     return {
         "access_token": pair.access_token,
@@ -63,7 +63,7 @@ def describe(portal: SandboxPortal, application: Application, pair: TokenPair) -
     }
 
 
-def authorize(portal: SandboxPortal, parameters: Mapping[str, Any]) -> str:
+def authorize(portal: PortalCore, parameters: Mapping[str, Any]) -> str:
     """Return where the portal sends the user who lets an application in: user 1, without asking.
 
     :raises RestError: for an unknown application, or one without a return address.

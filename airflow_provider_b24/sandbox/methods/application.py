@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.rest import Method, MethodCall
+from airflow_provider_b24.sandbox.method import Method, MethodCall
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Application
@@ -45,15 +45,33 @@ def _option_set(call: MethodCall) -> bool:
     application = _application(call)
     if not call.caller.user.admin:
         raise RestError(400, "AccessException", "Administrator authorization required")
+    application.options.update(_options(call))
+    return True
+
+
+def _user_option_get(call: MethodCall) -> Any:
+    options = call.caller.user.options.get(_application(call).client_id, {})
+    name = call.text("OPTION")
+    return options.get(name) if name else dict(options)
+
+
+def _user_option_set(call: MethodCall) -> bool:
+    client_id = _application(call).client_id
+    call.caller.user.options.setdefault(client_id, {}).update(_options(call))
+    return True
+
+
+def _options(call: MethodCall) -> dict[str, Any]:
     options = call.mapping("OPTIONS")
     if not options:
         raise RestError(400, "ArgumentNullException", "options is empty")
-    application.options.update(options)
-    return True
+    return options
 
 
 METHODS = (
     Method("app.info", "", _info),
     Method("app.option.get", "", _option_get),
     Method("app.option.set", "", _option_set),
+    Method("user.option.get", "", _user_option_get),
+    Method("user.option.set", "", _user_option_set),
 )

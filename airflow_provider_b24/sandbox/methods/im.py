@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.rest import Method, MethodCall
+from airflow_provider_b24.sandbox.method import Method, MethodCall
 
 
 def _notify(call: MethodCall) -> int:
@@ -14,7 +14,8 @@ def _notify(call: MethodCall) -> int:
     if not message:
         raise RestError(400, "MESSAGE_EMPTY", "Message can't be empty")
     notification = {"USER_ID": user_id, "MESSAGE": message, "TAG": call.text("TAG")}
-    return call.portal.records("notification").add(notification | {"MESSAGE_OUT": call.text("MESSAGE_OUT")})
+    notification["MESSAGE_OUT"] = call.text("MESSAGE_OUT")
+    return call.portal.store.create("notification", notification, call.caller.user.id)
 
 
 METHODS = (Method("im.notify.system.add", "im", _notify),)
