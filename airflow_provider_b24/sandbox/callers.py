@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import string
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_b24.sandbox.errors import RestError, no_auth_found
+from airflow_provider_b24.sandbox.errors import (
+    RestError,
+    application_not_found,
+    no_auth_found,
+    wrong_token,
+    wrong_webhook,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What a webhook or an application may do unless it is told otherwise.
 DEFAULT_SCOPE = ("bizproc", "crm", "department", "im", "task", "user")
+AuthorizationRules = Literal["portal", "documentation"]
+_LETTERS = string.ascii_letters + string.digits
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
 AUTHORIZATION_CODE_LIFETIME = 30
 
@@ -109,7 +118,7 @@ class Application:
         self._tokens = tokens
         self.id = number
         self.client_id = client_id
-        self.client_secret = secrets.token_urlsafe(32)
+        self.client_secret = "".join(secrets.choice(_LETTERS) for _ in range(50))
         self.application_token = secrets.token_hex(16)
         self.scope = scope
         self.redirect_uri = redirect_uri
@@ -182,14 +191,24 @@ class Tokens:
     def authorize(self, access_token: str) -> tuple[Application, TokenPair]:
         """Return whom an access token stands for.
 
-        :raises RestError: `401 NO_AUTH_FOUND` for an unknown one, `401 expired_token` for an old one.
+        :raises RestError: `401`: `invalid_token` for an unknown one, `expired_token` for an old one,
+            `APPLICATION_NOT_FOUND` when its application was removed.
         """
         known = self._by_access.get(access_token)
-        if known is None or not known[0].installed:
-            raise no_auth_found()
+        if known is None:
+            raise wrong_token()
+        if not known[0].installed:
+            raise application_not_found()
         if known[1].expires <= self._clock.now():
             raise RestError(401, "expired_token", "The access token provided has expired")
         return known
+
+    def expires(self, access_token: str) -> float:
+        """Return when an access token expires, as Unix time.
+
+        :raises KeyError: for an unknown one.
+        """
+        return self._by_access[access_token][1].expires
 
     def refresh(self, application: Application, refresh_token: str) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is worth nothing afterwards.
@@ -230,9 +249,20 @@ class Tokens:
 
 
 class Callers:
-    """Everybody a portal knows."""
+    """Everybody a portal knows.
 
-    def __init__(self, clock: Clock, access_token_lifetime: float, table: Table) -> None:
+    :param rules: what is said to wrong credentials; see :class:`~airflow_provider_b24.sandbox.SandboxPortal`.
+    :raises ValueError: when there are no such rules.
+    """
+
+    def __init__(
+        self, clock: Clock, access_token_lifetime: float, table: Table, rules: AuthorizationRules
+    ) -> None:
+        if rules not in get_args(AuthorizationRules):
+            raise ValueError(
+                f"No portal refuses by {rules!r}: choose one of {', '.join(get_args(AuthorizationRules))}"
+            )
+        self._documented = rules == "documentation"
         self._table = table
         self.users: dict[int, User] = {}
         self.add_user("Ada", "Admin", "ada@portal.example", admin=True)
@@ -279,11 +309,11 @@ class Callers:
     def by_webhook(self, user_id: int, code: str) -> Caller:
         """Return who calls through a webhook.
 
-        :raises RestError: `401 NO_AUTH_FOUND`.
+        :raises RestError: `401`.
         """
         webhook = self.webhooks.get((user_id, code))
         if webhook is None:
-            raise no_auth_found()
+            raise no_auth_found() if self._documented else wrong_webhook()
         return Caller(self.users[user_id], webhook.scope, f"webhook {code}")
 
     def by_token(self, access_token: object) -> Caller:
@@ -291,9 +321,14 @@ class Callers:
 
         :raises RestError: `401` for a wrong or expired token, `403 user_access_error`.
         """
-        if not isinstance(access_token, str):
+        if not isinstance(access_token, str) or not access_token:
             raise no_auth_found()
-        application, pair = self.tokens.authorize(access_token)
+        try:
+            application, pair = self.tokens.authorize(access_token)
+        except RestError as refusal:
+            if self._documented and refusal.code != "expired_token":
+                raise no_auth_found() from None
+            raise
         if application.allowed_users is not None and pair.user_id not in application.allowed_users:
             raise RestError(403, "user_access_error", "The user does not have access to the application")
         return Caller(self.users[pair.user_id], application.scope, application.client_id, application)

@@ -9,7 +9,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE, Application, Callers, User, Webhook
+from airflow_provider_b24.sandbox.callers import (
+    DEFAULT_SCOPE,
+    Application,
+    AuthorizationRules,
+    Callers,
+    User,
+    Webhook,
+)
 from airflow_provider_b24.sandbox.clock import Clock
 from airflow_provider_b24.sandbox.event_tokens import EventTokens
 from airflow_provider_b24.sandbox.events import Events
@@ -97,6 +104,8 @@ class PortalCore(World):
         limits: bool,
         answers: AnswerRules,
         operating_bill: Literal["calls", "batch"],
+        authorization: AuthorizationRules,
+        https_required: bool,
     ) -> None:
         self.clock: Clock = clock or Clock()
         self.tariff = tariff
@@ -109,7 +118,7 @@ class PortalCore(World):
         self.changed = threading.Condition(threading.RLock())
         self.store = Store(self.clock)
         self.store.seed("department", [{"NAME": "Sandbox"}])
-        self.callers = Callers(self.clock, access_token_lifetime, self.store.table("user"))
+        self.callers = Callers(self.clock, access_token_lifetime, self.store.table("user"), authorization)
         self.robot_registry = RobotRegistry()
         self.task_list = Tasks()
         self.events = Events()
@@ -117,6 +126,10 @@ class PortalCore(World):
         self.automations: list[Automation] = []
         self._template_numbers = itertools.count(1)
         self._chain = 0
+        #: Whether plain HTTP is refused.
+        self.https_required = https_required
+        #: Whether the portal is closed: every REST call is answered `PORTAL_DELETED`.
+        self.closed = False
         #: Whether both limits are in force; operating time is accounted for in any case.
         self.limits = limits
         self.buckets = LeakyBuckets(self.clock, tariff)

@@ -104,6 +104,9 @@ class FrontDoor:
             headers.get("authorization", ""),
             body,
         )
+        if headers.get("host", "").partition(":")[0].lower() in oauth.AUTHORIZATION_HOSTS:
+            # The authorization server has one method, and it tells other things than the portal's.
+            received.method = f"oauth.{received.method}"
         request = self._record(scope, headers, received)
 
         def work() -> tuple[int, Mapping[str, Any] | str]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.core import PortalCore
 
 
+#: Where the authorization server is on the internet.
+AUTHORIZATION_HOSTS = frozenset({"oauth.bitrix.info", "oauth.bitrix24.tech"})
+
+
 def token(portal: PortalCore, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request for tokens.
 
@@ -27,18 +31,19 @@ def token(portal: PortalCore, parameters: Mapping[str, Any]) -> dict[str, Any]:
     grant_type = parameters.get("grant_type")
     if grant_type not in ("authorization_code", "refresh_token"):
         raise RestError(400, "invalid_request", "Invalid grant_type")
-    if (
-        application is None
-        or not application.installed
-        or parameters.get("client_secret") != application.client_secret
-    ):
-        raise RestError(401, "invalid_client", "Invalid client data")
+    if application is None:
+        # What official SDKs expect, and their tests see: an error with the status of success.
+        raise RestError(200, "wrong_client", "")
+    if parameters.get("client_secret") != application.client_secret:
+        raise RestError(400, "invalid_client", "Invalid client data")
+    if not application.installed:
+        raise RestError(401, "NOT_INSTALLED", "Application not installed")
     if not application.paid:
         raise RestError(402, "PAYMENT_REQUIRED", "Payment required")
     name = "code" if grant_type == "authorization_code" else "refresh_token"
     value = parameters.get(name)
     if not isinstance(value, str) or not value:
-        raise RestError(400, "invalid_request", f"No {name}")
+        raise RestError(400, "invalid_request", f'No "{name}" parameter found')
     tokens = portal.callers.tokens
     exchange = tokens.redeem if name == "code" else tokens.refresh
     pair = exchange(application, value)

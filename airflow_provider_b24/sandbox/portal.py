@@ -12,12 +12,13 @@ from airflow_provider_b24.sandbox.alarm import Alarm
 from airflow_provider_b24.sandbox.http import FrontDoor
 from airflow_provider_b24.sandbox.method import Portal
 from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.oauth import AUTHORIZATION_HOSTS
 from airflow_provider_b24.sandbox.server import AsgiApp, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from airflow_provider_b24.sandbox.callers import Application
+    from airflow_provider_b24.sandbox.callers import Application, AuthorizationRules
     from airflow_provider_b24.sandbox.clock import Clock
     from airflow_provider_b24.sandbox.processes import AnswerRules, Process
     from airflow_provider_b24.sandbox.queue_server import Call
@@ -73,7 +74,14 @@ class SandboxPortal(Portal):
         `documentation`: `403 ACCESS_DENIED` in any case.
     :param operating_bill: whose operating time a batch uses up: that of the `calls` in it, as documented, or that of
         the method `batch`, with the batch's number in the reply of every call, as was measured.
-    :raises ValueError: when ``answers`` is none of these.
+    :param authorization: what is said to wrong credentials. `portal`, as portals do it: `INVALID_CREDENTIALS` to a
+        wrong webhook, `invalid_token` to a wrong access token, `APPLICATION_NOT_FOUND` to one of a removed application;
+        `documentation`: `NO_AUTH_FOUND` to all of them.
+    :param https_required: refuse plain HTTP, as portals do.
+    :param host_names: further names that the certificate is for, such as `example.bitrix24.com`, where a client finds
+        the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
+        them is answered as the authorization server does.
+    :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
     def __init__(
@@ -88,6 +96,9 @@ class SandboxPortal(Portal):
         limits: bool = True,
         answers: AnswerRules = "portal",
         operating_bill: Literal["calls", "batch"] = "calls",
+        authorization: AuthorizationRules = "portal",
+        https_required: bool = False,
+        host_names: Sequence[str] = (),
     ) -> None:
         super().__init__(
             tariff=tariff,
@@ -96,11 +107,14 @@ class SandboxPortal(Portal):
             limits=limits,
             answers=answers,
             operating_bill=operating_bill,
+            authorization=authorization,
+            https_required=https_required,
         )
         self.methods = all_methods()
         self.store.listeners.append(self._announce)
         self._address = (host, port)
         self._https = https
+        self._host_names = (*AUTHORIZATION_HOSTS, *host_names)
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._alarm: Alarm | None = None
@@ -130,7 +144,7 @@ class SandboxPortal(Portal):
             from airflow_provider_b24.sandbox.certificate import make_certificate
 
             self._directory = tempfile.TemporaryDirectory(prefix="bitrix24-sandbox-")
-            certificate = make_certificate(Path(self._directory.name), self._address[0])
+            certificate = make_certificate(Path(self._directory.name), self._address[0], self._host_names)
             self.ca_file = certificate[0]
         self.host = f"{self._address[0]}:{sock.getsockname()[1]}"
         self.url = f"{'https' if self._https else 'http'}://{self.host}"

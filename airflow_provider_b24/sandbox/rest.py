@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.errors import RestError, malformed, method_not_found
+from airflow_provider_b24.sandbox.errors import (
+    RestError,
+    https_required,
+    malformed,
+    method_not_found,
+    portal_deleted,
+)
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
 from airflow_provider_b24.sandbox.method import Listing, MethodCall, Portal
@@ -72,6 +78,10 @@ def answer(portal: Portal, received: Received, source: str) -> tuple[int, dict[s
     :param source: the caller's address, which the request limit is counted for.
     """
     try:
+        if portal.https_required and not portal.url.startswith("https:"):
+            raise https_required()
+        if portal.closed:
+            raise portal_deleted()
         if portal.limits:
             portal.buckets.pour(source)
         if received.problem is not None:

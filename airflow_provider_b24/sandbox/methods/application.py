@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Method, MethodCall
+from airflow_provider_b24.sandbox.records.fields import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Application
@@ -26,6 +27,29 @@ def _info(call: MethodCall) -> dict[str, Any]:
         "LICENSE": f"en_{plan}",
         "LICENSE_TYPE": plan,
         "LICENSE_FAMILY": plan[:3],
+    }
+
+
+def _at_the_authorization_server(call: MethodCall) -> dict[str, Any]:
+    application = call.application()
+    portal = call.portal
+    scope = ",".join(application.scope)
+    return {
+        "client_id": application.client_id,
+        "scope": scope,
+        "expires": iso_date(portal.callers.tokens.expires(application.access_token)),
+        "install": {
+            "installed": application.finished,
+            "version": "1",
+            "status": "L",
+            "scope": scope,
+            "domain": portal.host,
+            "uri": portal.url,
+            "client_endpoint": f"{portal.url}/rest/",
+            "member_id": portal.member_id,
+            "member_type": "b24",
+        },
+        "user_id": str(call.caller.user.id),
     }
 
 
@@ -70,6 +94,7 @@ def _options(call: MethodCall) -> dict[str, Any]:
 
 METHODS = (
     Method("app.info", "", _info),
+    Method("oauth.app.info", "", _at_the_authorization_server),
     Method("app.option.get", "", _option_get),
     Method("app.option.set", "", _option_set),
     Method("user.option.get", "", _user_option_get),
