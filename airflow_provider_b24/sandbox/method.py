@@ -10,7 +10,7 @@ from airflow_provider_b24.sandbox.errors import RestError, access_denied
 from airflow_provider_b24.sandbox.records.fields import iso_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_b24.sandbox.callers import Application, Caller
 
@@ -84,7 +84,12 @@ class MethodCall:
 
     def flag(self, name: str) -> bool:
         """Return a parameter as a yes or no."""
-        return self.text(name).lower() in ("1", "y", "true", "yes")
+        return self.flag_of(self.params, name)
+
+    @staticmethod
+    def flag_of(given: Mapping[str, Any], name: str) -> bool:
+        """Return one of several switches as a yes or no."""
+        return str(given.get(name, "")).lower() in ("1", "y", "true", "yes")
 
     def require(self, name: str) -> None:
         """Refuse a call without a parameter, as methods of the newer kind do.

@@ -14,7 +14,9 @@ def _notify(call: MethodCall) -> int:
     if not message:
         raise RestError(400, "MESSAGE_EMPTY", "Message can't be empty")
     notification = {"USER_ID": user_id, "MESSAGE": message, "TAG": call.text("TAG")}
-    notification["MESSAGE_OUT"] = call.text("MESSAGE_OUT")
+    notification |= {"MESSAGE_OUT": call.text("MESSAGE_OUT"), "SUB_TAG": call.text("SUB_TAG")}
+    # What is attached is kept as it came; a client id is for senders without an application.
+    notification |= {name: call.params.get(name) for name in ("ATTACH", "CLIENT_ID") if call.params.get(name)}
     return call.portal.store.create("notification", notification, call.caller.user.id)
 
 

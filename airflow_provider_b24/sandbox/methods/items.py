@@ -43,7 +43,8 @@ def _written(call: MethodCall, table: Table, number: int) -> dict[str, Any]:
 
 
 def _fields(call: MethodCall) -> dict[str, Any]:
-    return {"fields": described(_table(call).fields, items=True)}
+    original = call.flag("USEORIGINALUFNAMES")
+    return {"fields": described(_table(call).fields, items=True, original_names=original)}
 
 
 def _list(call: MethodCall) -> Listing:

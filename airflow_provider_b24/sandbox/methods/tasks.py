@@ -101,6 +101,31 @@ _SWITCHES = {
     "mute": ("IS_MUTED", "Y"),
     "unmute": ("IS_MUTED", "N"),
 }
+# What may be done with a task in any state, and what nobody is offered here.
+_ALWAYS = [
+    "edit",
+    "remove",
+    "delegate",
+    "changeDeadline",
+    "create",
+    "addFavorite",
+    "checklistAddItems",
+    "rate",
+    "checklist.add",
+    "checklist.reorder",
+    "edit.plan",
+    "elapsedtime.add",
+    "favorite.add",
+]
+_NEVER = [
+    "accept",
+    "decline",
+    "take",
+    "deleteFavorite",
+    "favorite.delete",
+    "edit.originator",
+    "dayplan.timer.toggle",
+]
 _PEOPLE = {"CREATED_BY": "creator", "RESPONSIBLE_ID": "responsible"}
 _CROWDS = {"ACCOMPLICES": "accomplicesData", "AUDITORS": "auditorsData"}
 
@@ -165,6 +190,13 @@ def _shown(call: MethodCall, row: Mapping[str, Any], fields: list[Field]) -> dic
             task["group"] = []
         elif field.name == "STATUS":
             task["subStatus"] = task["status"]
+    with_more = call.mapping("PARAMS")
+    if call.flag_of(with_more, "WITH_PARSED_DESCRIPTION"):
+        task["parsedDescription"] = row.get("DESCRIPTION", "")
+    if call.flag_of(with_more, "WITH_RESULT_INFO"):
+        task |= {"taskHasOpenResult": "N", "taskHasResult": "N", "taskRequireResult": "N"}
+    if call.flag_of(with_more, "WITH_TIMER_INFO"):
+        task |= {"timeElapsed": None, "timerIsRunningForCurrentUser": "N"}
     return task
 
 
@@ -307,6 +339,9 @@ def _move(status: str) -> Callable[[MethodCall], Any]:
 
 def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> Any:
+        # Pins and bells are documented with `id`, favourites with `taskId`.
+        if name != "FAVORITE" and call.params.get("TASKID") is None and call.params.get("ID") is not None:
+            call.params["TASKID"] = call.params["ID"]
         number = _existing(call)
         call.portal.store.change("task", number, {name: value}, call.caller.user.id)
         return True if name == "FAVORITE" else _whole(call, number)

@@ -112,6 +112,8 @@ class Field:
     :param item_name: as `crm.item.*` and `tasks.task.*` call it.
     :param default: what a record has that does not say; the rows do not hold it.
     :param dynamic: whether the portal's users have made it.
+    :param status_type: the directory that its values come from, for one of type `crm_status`.
+    :param parent: the entity type of the record that it binds to, 0 for none.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Field:
     deprecated: bool = False
     dynamic: bool = False
     status_type: str = ""
+    parent: int = 0
 
     @property
     def title(self) -> str:

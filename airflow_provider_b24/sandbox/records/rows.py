@@ -99,10 +99,13 @@ def _writer(named: Mapping[str, Field], convert: Callable[[Field, Any], Any]) ->
     return write
 
 
-def described(fields: Iterable[Field], *, items: bool = False) -> dict[str, dict[str, Any]]:
+def described(
+    fields: Iterable[Field], *, items: bool = False, original_names: bool = False
+) -> dict[str, dict[str, Any]]:
     """Return what a `fields` method of the CRM says.
 
     :param items: whether it is `crm.item.fields`.
+    :param original_names: whether fields that users have made keep the names they gave.
     """
     told = {}
     for field in fields:
@@ -119,11 +122,14 @@ def described(fields: Iterable[Field], *, items: bool = False) -> dict[str, dict
         }
         if field.status_type:
             entry["statusType"] = field.status_type
+        if field.parent:
+            entry["settings"] = {"parentEntityTypeId": field.parent}
         if field.deprecated:
             entry["isDeprecated"] = True
         if items:
             entry["upperName"] = field.name
-        told[field.item_name if items else field.name] = entry
+        own_name = not items or (original_names and field.dynamic)
+        told[field.name if own_name else field.item_name] = entry
     return told
 
 

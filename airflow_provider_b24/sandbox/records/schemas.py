@@ -174,7 +174,8 @@ user: UF_HEAD
 _NOTIFICATION = """
 integer r: ID
 user: USER_ID
-string: MESSAGE MESSAGE_OUT TAG
+string: MESSAGE MESSAGE_OUT TAG SUB_TAG CLIENT_ID
+any: ATTACH
 """
 
 _STATUS_TYPES = {
@@ -184,7 +185,11 @@ _STATUS_TYPES = {
     "COMPANY_TYPE": "COMPANY_TYPE",
     "INDUSTRY": "INDUSTRY",
     "EMPLOYEES": "EMPLOYEES",
+    "STAGE_ID": "STAGE",
+    "TYPE_ID": "TYPE",
 }
+# The entity type of what a field binds to.
+_PARENTS = {"crm_lead": 1, "crm_company": 4, "crm_quote": 7}
 # What `crm.item.*` calls otherwise than by the name of the older methods.
 _ITEM_NAMES = {
     "STATUS_ID": "stageId",
@@ -264,7 +269,7 @@ def schema_of(kind: str) -> Schema:
 @cache
 def _fixed_schema(kind: str) -> Schema:
     text, entity_type_id, stage, created, title, defaults = _KINDS[kind]
-    return Schema(kind, _read(text, defaults), entity_type_id, stage, created, title)
+    return Schema(kind, _read(kind, text, defaults), entity_type_id, stage, created, title)
 
 
 @cache
@@ -281,7 +286,9 @@ def _item_schema(number: int) -> Schema:
         "MYCOMPANY_ID": 0,
     }
     times = ("CREATED_TIME", "UPDATED_TIME", "MOVED_TIME", "LAST_ACTIVITY_TIME")
-    return Schema(f"item:{number}", _read(_ITEM, defaults), number, "STAGE_ID", times, "Item #")
+    return Schema(
+        f"item:{number}", _read(f"dynamic_{number}", _ITEM, defaults), number, "STAGE_ID", times, "Item #"
+    )
 
 
 _OLD_TIMES = ("DATE_CREATE", "DATE_MODIFY", "LAST_ACTIVITY_TIME")
@@ -401,7 +408,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
 }
 
 
-def _read(text: str, defaults: Mapping[str, Any]) -> dict[str, Field]:
+def _read(kind: str, text: str, defaults: Mapping[str, Any]) -> dict[str, Field]:
     fields = {}
     for line in text.strip().splitlines():
         head, _, names = line.partition(":")
@@ -416,9 +423,16 @@ def _read(text: str, defaults: Mapping[str, Any]) -> dict[str, Field]:
                 immutable="i" in flags,
                 required="q" in flags,
                 deprecated="d" in flags,
-                status_type=_STATUS_TYPES.get(name, "") if type_name == "crm_status" else "",
+                status_type=_status_type(kind, name) if type_name == "crm_status" else "",
+                parent=0 if "m" in flags or name.startswith("MY") else _PARENTS.get(type_name, 0),
             )
     return fields
+
+
+def _status_type(kind: str, name: str) -> str:
+    known = _STATUS_TYPES.get(name, "")
+    # Stages and types have their own directory for each kind of record.
+    return f"{kind.upper()}_{known}" if name in ("STAGE_ID", "TYPE_ID") else known
 
 
 def _plain(name: str) -> str:
