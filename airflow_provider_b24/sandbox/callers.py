@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "crm", "department", "im", "task", "user")
+DEFAULT_SCOPE = ("bizproc", "crm", "department", "im", "task", "user", "user.userfield")
 AuthorizationRules = Literal["portal", "documentation"]
 _LETTERS = string.ascii_letters + string.digits
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600

@@ -365,7 +365,14 @@ class PortalCore(World):
             _log.warning("The handler of %s, %s, %s", call.fields.get("event"), call.url, outcome)
 
     def _automate(self, change: Change) -> None:
-        if change.verb == "delete" or change.kind in ("task", "user", "department", "notification"):
+        if change.verb == "delete" or change.kind in (
+            "task",
+            "user",
+            "department",
+            "notification",
+            "status",
+            "userfield",
+        ):
             return
         started = [
             (automation.steps, 0)

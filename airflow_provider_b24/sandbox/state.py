@@ -68,5 +68,6 @@ def describe_process(process: Process) -> dict[str, Any]:
         "values": dict(process.values),
         "answers": {activity: dict(values) for activity, values in process.answers.items()},
         "waiting_at": process.waiting.activity if process.waiting else None,
+        "problems": list(process.problems),
         "log": [{"time": entry.time, "message": entry.message} for entry in process.log],
     }

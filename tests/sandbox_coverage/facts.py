@@ -18,6 +18,8 @@ from airflow_provider_b24.sandbox.methods import all_methods
 FILE = Path(__file__).with_name("facts.json")
 # What stands in examples because of the portal they were made with, not by the method.
 _ACCIDENTAL = re.compile(r"UF_|uf[A-Z]|PARENT_ID_|parentId\d|.*\.\d+$|\d+$")
+# A text in all languages, and the settings of a field: there is what somebody has put in.
+_GIVEN = frozenset({"de", "fr"})
 _DEPTH = 2
 
 
@@ -65,7 +67,7 @@ def paths(value: object, at: str = "", depth: int = _DEPTH) -> Iterator[str]:
     if isinstance(value, list):
         for item in value:
             yield from paths(item, f"{at}[]", depth)
-    elif isinstance(value, Mapping) and depth:
+    elif isinstance(value, Mapping) and depth and not _GIVEN & set(value) and not at.endswith("SETTINGS"):
         for key, item in value.items():
             if not _ACCIDENTAL.match(str(key)):
                 here = f"{at}.{key}".lstrip(".")

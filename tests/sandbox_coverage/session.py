@@ -100,6 +100,7 @@ def _calls(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
     # Nothing is posted: what is called here answers by itself.
     with mock.patch.object(portal.queue_server, "_enqueue", lambda call: call):
         yield from _records()
+        yield from _own_fields_and_directories()
         yield from _tasks_and_people()
         yield from _application()
         yield from _processes(portal)
@@ -132,6 +133,27 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
         yield "crm.item.delete", {**where, "id": 1 if kind > 4 else 2}
     for kind in ("lead", "deal", "contact", "company"):
         yield f"crm.{kind}.delete", {"id": 1}
+
+
+def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
+    made = {"FIELD_NAME": "X", "USER_TYPE_ID": "string", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
+    listing = {"filter": {"MANDATORY": "N"}, "order": {"SORT": "ASC"}}
+    owners = [f"crm.{kind}" for kind in ("lead", "deal", "contact", "company")]
+    for number, owner in enumerate([*owners, "user"], 1):
+        yield f"{owner}.userfield.add", {"fields": made}
+        yield f"{owner}.userfield.list", listing
+        if owner != "user":
+            yield f"{owner}.userfield.get", {"id": number}
+        yield f"{owner}.userfield.update", {"id": number, "fields": {"SORT": 1}}
+        yield f"{owner}.userfield.delete", {"id": number}
+    yield "crm.status.fields", {}
+    yield "crm.status.entity.types", {}
+    yield "crm.status.entity.items", {"entityId": "SOURCE"}
+    yield "crm.status.list", {"filter": {"ENTITY_ID": "DEAL_STAGE"}, "order": {"SORT": "ASC"}}
+    yield "crm.status.get", {"id": 1}
+    yield "crm.status.add", {"fields": {"ENTITY_ID": "SOURCE", "STATUS_ID": "X", "NAME": "x"}}
+    yield "crm.status.update", {"id": 1, "fields": {"NAME": "x"}}
+    yield "crm.status.delete", {"id": 1, "params": {"FORCED": "Y"}}
 
 
 def _tasks_and_people() -> Iterator[tuple[str, dict[str, Any]]]:

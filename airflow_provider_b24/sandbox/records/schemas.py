@@ -178,6 +178,23 @@ string: MESSAGE MESSAGE_OUT TAG SUB_TAG CLIENT_ID
 any: ATTACH
 """
 
+_STATUS = """
+integer r: ID
+string i q: ENTITY_ID STATUS_ID
+string q: NAME
+string r: NAME_INIT SEMANTICS SYSTEM
+integer: SORT
+string: COLOR
+integer i: CATEGORY_ID
+"""
+_USERFIELD = """
+integer r: ID
+string i q: ENTITY_ID FIELD_NAME USER_TYPE_ID
+string: XML_ID MULTIPLE MANDATORY SHOW_FILTER SHOW_IN_LIST EDIT_IN_LIST IS_SEARCHABLE
+integer: SORT
+any: EDIT_FORM_LABEL LIST_COLUMN_LABEL LIST_FILTER_LABEL ERROR_MESSAGE HELP_MESSAGE LIST SETTINGS
+"""
+
 _STATUS_TYPES = {
     "HONORIFIC": "HONORIFIC",
     "SOURCE_ID": "SOURCE",
@@ -405,6 +422,20 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
     ),
     "department": (_DEPARTMENT, 0, "", (), "", {"SORT": 500}),
     "notification": (_NOTIFICATION, 0, "", (), "", {}),
+    "status": (_STATUS, 0, "", (), "", {"SORT": 10, "SYSTEM": "N"}),
+    "userfield": (
+        _USERFIELD,
+        0,
+        "",
+        (),
+        "",
+        {
+            "SORT": 100,
+            "SHOW_IN_LIST": "Y",
+            "EDIT_IN_LIST": "Y",
+            **dict.fromkeys(("MULTIPLE", "MANDATORY", "SHOW_FILTER", "IS_SEARCHABLE"), "N"),
+        },
+    ),
 }
 
 
@@ -412,7 +443,7 @@ def _read(kind: str, text: str, defaults: Mapping[str, Any]) -> dict[str, Field]
     fields = {}
     for line in text.strip().splitlines():
         head, _, names = line.partition(":")
-        type_name, _, flags = head.partition(" ")
+        type_name, *flags = head.split(" ")
         for name in names.split():
             fields[name] = Field(
                 name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.records.directories import directories, semantics, stages_of
 from airflow_provider_b24.sandbox.records.fields import Field, iso_date
 from airflow_provider_b24.sandbox.records.schemas import schema_of
 from airflow_provider_b24.sandbox.records.table import Table
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 
 Verb = Literal["add", "update", "delete"]
 
-_NEVER_MISSING = ("lead", "deal", "contact", "company", "task", "user", "department", "notification")
+_NEVER_MISSING = (
+    "lead",
+    "deal",
+    "contact",
+    "company",
+    "task",
+    "user",
+    "department",
+    "notification",
+    "status",
+    "userfield",
+)
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[0-9]+)_([1-9][0-9]{0,9})")
 _CONTACT_FIELDS = {"PHONE": "HAS_PHONE", "EMAIL": "HAS_EMAIL", "WEB": "", "IM": "", "LINK": ""}
-_WON = frozenset({"WON", "SUCCESS", "CONVERTED"})
-_LOST = frozenset({"LOSE", "APOLOGY", "FAIL", "JUNK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,7 @@ class Store:
         self._clock = clock
         self._tables = {kind: Table(schema_of(kind)) for kind in _NEVER_MISSING}
         self._contacts = 0
+        self.seed("status", directories())
         #: Called after every change that a caller or a process makes; not after records are seeded.
         self.listeners: list[Callable[[Change], None]] = []
 
@@ -61,6 +72,7 @@ class Store:
         """
         if kind not in self._tables:
             self._tables[kind] = Table(schema_of(kind))
+            self.seed("status", stages_of(int(kind.removeprefix("item:"))))
         return self._tables[kind]
 
     def of_type(self, entity_type_id: int) -> Table | None:
@@ -268,12 +280,6 @@ class Store:
         if _CONTACT_FIELDS[kind]:
             values[_CONTACT_FIELDS[kind]] = "Y" if kept else "N"
         return values
-
-
-def semantics(stage: str) -> str:
-    """Return what a stage means: `S` success, `F` failure, `P` in progress."""
-    name = stage.rpartition(":")[2]
-    return "S" if name in _WON else "F" if name in _LOST else "P"
 
 
 def _fitting(field: Field, value: object, *, strict: bool) -> Any:

@@ -86,6 +86,20 @@ class Table:
             self.own_fields[known.name] = known
         return known
 
+    def own(self, field: Field) -> None:
+        """Take a field that the portal's users have made; it replaces one of the same name."""
+        self.own_fields[field.name] = field
+        self._indexes.pop(field.name, None)
+        self._found.clear()
+
+    def disown(self, name: str) -> None:
+        """Forget such a field, with its values."""
+        self.own_fields.pop(name, None)
+        self._indexes.pop(name, None)
+        for row in self._rows.values():
+            row.pop(name, None)
+        self._found.clear()
+
     def row(self, number: int) -> Mapping[str, Any]:
         """Return a row.
 
@@ -179,6 +193,14 @@ class Table:
                 self._found.popitem(last=False)
         return self._cut(found, start)
 
+    def all(self, family: Family, *, filter_by: object = None, order: object = None) -> Sequence[int]:
+        """Return the numbers of all records that pass a filter, in order.
+
+        :raises RestError: for a filter or an order that the family of methods does not have.
+        """
+        span, tests = self._candidates(read_filter(filter_by, family, self.field_named))
+        return self._select(span, tests, read_order(order, family, self.field_named))
+
     def _candidates(self, conditions: Iterable[Condition]) -> tuple[Sequence[int], list[Test]]:
         """Return the numbers that conditions on numbers and equality leave, and what else is to be tested."""
         low, high = 0, len(self._ids)
@@ -257,7 +279,7 @@ class Table:
         for test in tests:
             found = [number for number in found if test(rows[number])]
         for by in reversed(sorting):
-            if by.field.name != "ID" or len(sorting) > 1:
+            if by.field.name != "ID" or len(sorting) > 1 or by.descending:
                 found.sort(key=lambda number, key=by.key: key(rows[number]), reverse=by.descending)  # type: ignore[misc]
         return found
 
