@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # What a portal consists of, apart from its address and what was recorded there.
 _TAKEN_OVER = (
+    "_template_numbers",
     "application",
     "automations",
     "buckets",
@@ -227,6 +228,7 @@ class SandboxPortal(Portal):
             for name in _TAKEN_OVER:
                 setattr(self, name, getattr(old, name))
             self.engine.move(self)
+            self.store.listeners[:] = [self._automate, self._announce]
             self.webhook = self.callers.move_webhook(old.webhook, self.url)
             if self._alarm is not None and self._server is not None:
                 self._alarm.stop()

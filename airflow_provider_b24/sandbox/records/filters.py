@@ -124,13 +124,18 @@ def read_filter(given: object, family: Family, field_named: FieldNamed) -> list[
     """
     if given in (None, "", [], {}):
         return []
+    if isinstance(given, list) and family.logic:
+        # Names from 0 on make a list, in forms and in PHP.
+        given = {str(index): item for index, item in enumerate(given)}
     if not isinstance(given, Mapping):
         raise RestError(400, family.code, family.no_object.format("filter"))
+    if family.logic and any(str(key).lower() == "logic" for key in given):
+        return [Condition("", "", (), _nested(given, family, field_named))]
     return [_condition(str(key), value, family, field_named) for key, value in given.items()]
 
 
 def _condition(key: str, value: object, family: Family, field_named: FieldNamed) -> Condition:
-    if family.logic and isinstance(value, Mapping) and key.isdecimal():
+    if family.logic and isinstance(value, Mapping | list) and key.isdecimal():
         return Condition("", "", (), _nested(value, family, field_named))
     match = _OPERATOR.match(key)
     sign = match[0] if match else ""
@@ -146,8 +151,9 @@ def _condition(key: str, value: object, family: Family, field_named: FieldNamed)
     return Condition(found.name, sign, wanted, _test(found, sign, wanted))
 
 
-def _nested(value: Mapping[str, Any], family: Family, field_named: FieldNamed) -> Test:
-    given = {str(key): item for key, item in value.items()}
+def _nested(value: Mapping[str, Any] | list[Any], family: Family, field_named: FieldNamed) -> Test:
+    pairs = enumerate(value) if isinstance(value, list) else value.items()
+    given = {str(key): item for key, item in pairs}
     logic = str(next((given.pop(key) for key in list(given) if key.lower() == "logic"), "AND")).upper()
     if logic not in ("AND", "OR"):
         raise family.refuse("field 'logic' has invalid value")

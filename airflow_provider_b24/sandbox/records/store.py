@@ -31,7 +31,8 @@ _NEVER_MISSING = (
     "userfield",
 )
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
-_DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[0-9]+)_([1-9][0-9]{0,9})")
+_DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[1-9][0-9]{0,9})_([1-9][0-9]{0,9})")
+_NO_SMART_PROCESS = frozenset(f"DYNAMIC_{number}" for number in _BY_TYPE)
 _CONTACT_FIELDS = {"PHONE": "HAS_PHONE", "EMAIL": "HAS_EMAIL", "WEB": "", "IM": "", "LINK": ""}
 
 
@@ -189,7 +190,7 @@ class Store:
     def document(self, document_id: tuple[str, str, str]) -> tuple[str, int] | None:
         """Return kind and number of a process's document, `None` for what is no record of the CRM."""
         match = _DOCUMENT.fullmatch(document_id[2]) if document_id[0] == "crm" else None
-        if match is None:
+        if match is None or match[1] in _NO_SMART_PROCESS:
             return None
         name = match[1].lower().replace("dynamic_", "item:")
         return ("item:31" if name == "smart_invoice" else name), int(match[2])

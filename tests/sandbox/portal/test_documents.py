@@ -48,6 +48,12 @@ def test_a_document_that_is_not_there_comes_into_being(
     assert live_portal.event_calls == []
 
 
+@pytest.mark.parametrize("element", ["LEAD_0", "LEAD_x", "DYNAMIC_2_1", "DYNAMIC_147", "LIST_5"])
+def test_what_is_no_record_is_a_document_of_its_own(live_portal: Any, element: str) -> None:
+    process = live_portal.start_process([SetField("A", 1)], ("crm", "CCrmDocumentLead", element), {"B": 2})
+    assert (process.values, len(live_portal.records("lead"))) == ({"A": 1, "B": 2}, 0)
+
+
 def test_a_process_says_what_it_could_not_write(live_portal: Any, rest: Any) -> None:
     process = live_portal.start_process(
         [SetField("OPPORTUNITY", "much"), AskPerson(1), SetField("TITLE", "x")], LEAD

@@ -89,11 +89,12 @@ def _names(table: Table, family: filters.Family = filters.ITEM, **how: Any) -> l
         ({"!ID": 1, "stageId": "NEW"}, ["Cleo"]),
         ({"0": {"logic": "OR", "NAME": "Bob", "0": {"NAME": "Ada", "ID": 1}}}, ["Ada", "Bob"]),
         ({"1": {"logic": "and", "STATUS_ID": "NEW", "ID": 3}}, ["Cleo"]),
+        ({"logic": "OR", "0": {"NAME": "Dan"}, "1": {"NAME": "Ada"}}, ["Ada", "Dan"]),
+        ([{"logic": "OR", "0": {"NAME": "Dan"}, "1": {"NAME": "Ada"}}], ["Ada", "Dan"]),
+        ({"0": [{"STATUS_ID": "NEW"}, {"ID": 1}]}, ["Ada"]),
     ],
 )
-def test_a_filter_means_what_the_documentation_says(
-    leads: Table, filter_by: dict[str, Any], names: list[str]
-) -> None:
+def test_a_filter_means_what_the_documentation_says(leads: Table, filter_by: Any, names: list[str]) -> None:
     assert _names(leads, filter_by=filter_by) == names
     # The same rows where the way to them is another: newest first, and without counting.
     assert _names(leads, filter_by=filter_by, order={"ID": "DESC"}) == names[::-1]
