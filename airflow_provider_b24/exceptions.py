@@ -153,7 +153,7 @@ class ServerError(Bitrix24Error):
 
 
 class BatchError(Bitrix24Error):
-    """The batch as a whole was refused; none of its calls was done."""
+    """The batch as a whole was refused and none of its calls was done; or one was not made because another failed."""
 
 
 class ConnectionConfigError(Bitrix24Error):

@@ -41,6 +41,13 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.bizproc", "operators.im", "operators.rest", "operators.tasks")],
         "sensors": [_modules("sensors.external_result", "sensors.rest", "sensors.bizproc")],
         "triggers": [_modules("triggers.external_result", "triggers.rest", "triggers.bizproc")],
+        "transfers": [
+            {
+                "source-integration-name": _INTEGRATION,
+                "target-integration-name": "Common IO",
+                "python-module": "airflow_provider_b24.transfers.bitrix24_to_object_storage",
+            }
+        ],
         "notifications": [
             "airflow_provider_b24.notifications.bizproc.BizprocEventSendNotifier",
             "airflow_provider_b24.notifications.im.ImNotifySystemAddNotifier",

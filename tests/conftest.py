@@ -1,8 +1,10 @@
 """What all tests share: an Airflow configuration of their own, and the event loop that Airflow runs on."""
 
 import os
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -105,3 +107,26 @@ def told(
     recorder = Recorder()
     report_to(lambda: recorder)
     return recorder.told
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A proxy that all encrypted connections go through: it lets none pass, and keeps whom they were meant for."""
+    asked: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                asked.append(client.recv(4096).split()[1].decode())
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+    threading.Thread(target=serve, daemon=True).start()
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    yield asked
+    listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from airflow_provider_b24.hooks.connection_type import CONN_TYPE, HOOK_NAME
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest import (
+        ApiVersion,
         AsyncBitrix24Client,
         Bitrix24Client,
         Call,
@@ -126,7 +128,13 @@ class Bitrix24Hook(BaseHook):
         return self._async_client
 
     def call(
-        self, method: str, params: Mapping[str, Any] | None = None, *, repeatable: bool | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Any:
         """Call a REST method.
 
@@ -134,33 +142,61 @@ class Bitrix24Hook(BaseHook):
         :param params: its parameters.
         :param repeatable: whether it may be sent again after a failure that leaves open whether the portal has
             carried it out; ``None`` goes by what is known about the method.
+        :param api: ``v3`` for REST 3.0.
+        :param idempotency_key: with REST 3.0, what names this one call: for 24 hours the portal answers a repetition
+            with the result of the first time.
         :return: the ``result`` of the answer.
         :raises Bitrix24Error: when the portal refuses, or cannot be reached in time.
         """
-        return self.get_conn().call(method, params, repeatable=repeatable).result
+        client = self.get_conn()
+        return client.call(
+            method, params, repeatable=repeatable, api=api, idempotency_key=idempotency_key
+        ).result
 
-    async def async_call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
+    async def async_call(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
+    ) -> Any:
         """Call a REST method, as :meth:`call` does, from an event loop."""
-        return (await (await self.get_async_conn()).call(method, params)).result
+        client = await self.get_async_conn()
+        reply = await client.call(
+            method, params, repeatable=repeatable, api=api, idempotency_key=idempotency_key
+        )
+        return reply.result
 
     def batch(
-        self, calls: Iterable[Call | tuple[str, Mapping[str, Any]]], *, halt: bool = False
+        self,
+        calls: Iterable[Call | tuple[str, Mapping[str, Any]]],
+        *,
+        halt: bool = False,
+        api: ApiVersion = "v2",
     ) -> list[Reply | Bitrix24Error]:
         """Make many calls, 50 in a request.
 
-        :param calls: any number of calls, or of pairs of a method and its parameters.
+        :param calls: any number of calls, or of pairs of a method and its parameters; in those of a later call
+            :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name.
         :param halt: stop at the first call that fails; the rest are reported as not done.
+        :param api: of the pairs among the calls; ``v3`` for REST 3.0.
         :return: a reply or an error for each call, in their order.
 
         Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
         """
-        return self.get_conn().batch(calls, halt=halt)
+        return self.get_conn().batch(calls, halt=halt, api=api)
 
     async def async_batch(
-        self, calls: Iterable[Call | tuple[str, Mapping[str, Any]]], *, halt: bool = False
+        self,
+        calls: Iterable[Call | tuple[str, Mapping[str, Any]]],
+        *,
+        halt: bool = False,
+        api: ApiVersion = "v2",
     ) -> list[Reply | Bitrix24Error]:
         """Make many calls, as :meth:`batch` does, from an event loop."""
-        return await (await self.get_async_conn()).batch(calls, halt=halt)
+        return await (await self.get_async_conn()).batch(calls, halt=halt, api=api)
 
     def iterate(
         self,
@@ -169,6 +205,7 @@ class Bitrix24Hook(BaseHook):
         *,
         id_field: str = "ID",
         limit: int | None = None,
+        api: ApiVersion = "v2",
     ) -> Iterator[dict[str, Any]]:
         """Read a whole list in constant memory, without having the portal count it.
 
@@ -176,10 +213,11 @@ class Bitrix24Hook(BaseHook):
         :param params: its parameters; ``order`` and ``start`` are decided here.
         :param id_field: the field that the records are ordered by.
         :param limit: stop after so many records; no more pages than these need are read.
+        :param api: ``v3`` for a list of REST 3.0; ``pagination`` in ``params`` may hold ``limit``, the size of a page.
 
         Source: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        return self.get_conn().iterate(method, params, id_field=id_field, limit=limit)
+        return self.get_conn().iterate(method, params, id_field=id_field, limit=limit, api=api)
 
     async def async_iterate(
         self,
@@ -188,11 +226,64 @@ class Bitrix24Hook(BaseHook):
         *,
         id_field: str = "ID",
         limit: int | None = None,
+        api: ApiVersion = "v2",
     ) -> AsyncIterator[dict[str, Any]]:
         """Read a whole list, as :meth:`iterate` does, from an event loop."""
         client = await self.get_async_conn()
-        async for record in client.iterate(method, params, id_field=id_field, limit=limit):
+        async for record in client.iterate(method, params, id_field=id_field, limit=limit, api=api):
             yield record
+
+    def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        api: ApiVersion = "v2",
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Read a whole list as :meth:`iterate` does, page by page.
+
+        :param params: its parameters; ``>ID`` in ``filter`` (as the list calls its id) goes on behind the last record
+            of a page that was read before.
+        :return: lists of records, none of them empty.
+        """
+        return self.get_conn().pages(method, params, id_field=id_field, limit=limit, api=api)
+
+    async def async_pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        api: ApiVersion = "v2",
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a whole list page by page, as :meth:`pages` does, from an event loop."""
+        client = await self.get_async_conn()
+        async for page in client.pages(method, params, id_field=id_field, limit=limit, api=api):
+            yield page
+
+    def download(
+        self, source: int | str, path: str | os.PathLike[str], *, max_bytes: int | None = None
+    ) -> int:
+        """Download a file, in constant memory. It has its name only when it is whole.
+
+        :param source: the number of a file on the Drive, or a link out of a method's result, such as ``urlMachine``.
+        :param path: where to put the file; what is there is replaced.
+        :param max_bytes: how large it may be.
+        :return: the number of bytes.
+        :raises Bitrix24Error: when it has failed for good, or the link leads to a host that is not the portal.
+
+        Source: https://apidocs.bitrix24.com/api-reference/files/how-to-download-files.html
+        """
+        return self.get_conn().download(source, path, max_bytes=max_bytes)
+
+    async def async_download(
+        self, source: int | str, path: str | os.PathLike[str], *, max_bytes: int | None = None
+    ) -> int:
+        """Download a file, as :meth:`download` does, from an event loop."""
+        return await (await self.get_async_conn()).download(source, path, max_bytes=max_bytes)
 
     def send_event(
         self, event_token: str, return_values: Mapping[str, Any] | None = None, log_message: str | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.exceptions import ConnectionConfigError
-from airflow_provider_b24.rest.credentials import DEFAULT_OAUTH_SERVER, OAuthApp, Tokens, Webhook
+from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, Webhook
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -159,7 +159,7 @@ class _Reader:
                 portal_url=host,
                 client_id=client_id,
                 client_secret=client_secret,
-                oauth_server=self._text("oauth_server") or DEFAULT_OAUTH_SERVER,
+                oauth_server=self._text("oauth_server") or "",
             )
         if "/rest/" in host:
             return Webhook.from_url(host)

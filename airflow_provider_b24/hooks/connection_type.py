@@ -69,7 +69,10 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Seconds to wait for an answer of the portal.",
         "schema": {"type": ["number", "null"], "default": 30},
     },
-    "oauth_server": _text("Authorization server", "For an OAuth application; empty means Bitrix24's own."),
+    "oauth_server": _text(
+        "Authorization server",
+        "For an OAuth application: oauth.bitrix.info or oauth.bitrix24.tech. Comes by itself.",
+    ),
     "trusted_hosts": _text(
         "Trusted hosts",
         "Comma-separated hosts that the portal may move to, besides other Bitrix24 cloud addresses.",

@@ -102,6 +102,7 @@ def _by_tokens(connection: PortalConnection) -> Connected | None:
 def _by_code(connection: PortalConnection, *, replace_administrator: bool) -> Connected:
     from airflow_provider_b24.installation.grants import connect_by_code
     from airflow_provider_b24.installation.oauth import TERMINAL_STATE, authorize_url
+    from airflow_provider_b24.rest.credentials import named_oauth_server
 
     state = TERMINAL_STATE + secrets.token_urlsafe(16)
     _say(
@@ -110,8 +111,17 @@ def _by_code(connection: PortalConnection, *, replace_administrator: bool) -> Co
         "Then paste here the code, or the whole address that you are sent to, within 30 seconds: ",
         end="",
     )
-    code = read_code(sys.stdin.readline(), state)
-    return connect_by_code(connection, code, replace_administrator=replace_administrator)
+    pasted = sys.stdin.readline()
+    return connect_by_code(
+        connection,
+        read_code(pasted, state),
+        oauth_server=named_oauth_server(_parameter(pasted, "server_domain")),
+        replace_administrator=replace_administrator,
+    )
+
+
+def _parameter(address: str, name: str) -> str:
+    return next(iter(parse_qs(urlsplit(address.strip()).query).get(name, [])), "")
 
 
 def _report(connection: PortalConnection, connected: Connected) -> None:

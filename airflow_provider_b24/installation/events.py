@@ -19,6 +19,7 @@ from airflow_provider_b24.installation import grants, test_event, uninstallation
 from airflow_provider_b24.installation.grants import Connected, Grant
 from airflow_provider_b24.receiver.answers import Answer, RefusedError
 from airflow_provider_b24.receiver.portals import find_connection
+from airflow_provider_b24.rest.credentials import named_oauth_server
 from airflow_provider_b24.rest.encoding import MalformedFormError, parse_form
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def check_event(conn_id: str, body: bytes) -> Answer | Callable[[], Answer]:
     # An update brings a new pair of tokens and a new application token, as an installation does.
     if event in ("ONAPPINSTALL", "ONAPPUPDATE"):
         access_token, refresh_token = _secret(auth, "access_token"), _secret(auth, "refresh_token")
-        grant = Grant(access_token, refresh_token, member_id, application_token, sent)
+        oauth_server = named_oauth_server(auth.get("server_endpoint"))
+        grant = Grant(access_token, refresh_token, member_id, application_token, sent, oauth_server)
         return partial(_install_by_event, _checked(conn_id, grant), grant)
     if event == "ONAPPUNINSTALL":
         with _refusals():
@@ -94,19 +96,30 @@ def check_page(conn_id: str, body: bytes) -> Callable[[], Installed]:
     fields = _read_form(body)
     application_token = _secret(fields, "APPLICATION_TOKEN") if fields.get("APPLICATION_TOKEN") else None
     access_token, refresh_token = _secret(fields, "AUTH_ID"), _secret(fields, "REFRESH_ID")
-    grant = Grant(access_token, refresh_token, _secret(fields, "member_id"), application_token)
+    oauth_server = named_oauth_server(fields.get("SERVER_ENDPOINT"))
+    grant = Grant(
+        access_token,
+        refresh_token,
+        _secret(fields, "member_id"),
+        application_token,
+        oauth_server=oauth_server,
+    )
     return partial(_install, _checked(conn_id, grant), grant)
 
 
-def take_code(connection: PortalConnection, code: str) -> Installed:
+def take_code(connection: PortalConnection, code: str, server_domain: str = "") -> Installed:
     """Take over an installation by the authorization code of somebody who has proven who he is.
 
+    :param server_domain: where the portal says that the code was made.
     :raises RefusedError: when it cannot be believed.
     """
     if not _SECRET.fullmatch(code):
         raise _malformed("code is malformed.")
     with _refusals():
-        return _installed(connection, grants.connect_by_code(connection, code))
+        return _installed(
+            connection,
+            grants.connect_by_code(connection, code, oauth_server=named_oauth_server(server_domain)),
+        )
 
 
 def _checked(conn_id: str, grant: Grant) -> PortalConnection:

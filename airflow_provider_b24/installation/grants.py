@@ -16,7 +16,8 @@ What arrives at the receiver's public address is a claim. Tokens may be of anoth
 A user who is no administrator can sign in by a code, too: robots can be answered with those tokens, not registered.
 They do not replace an administrator's tokens unless somebody says that they shall.
 
-Requests go to the connection's portal and authorization server, never to an address out of what was posted.
+Requests go to the connection's portal and to Bitrix24's authorization servers, never to an address out of what was
+posted. Which of the two servers to ask first, what was posted may say.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Grant:
     :param member_id: the portal that the tokens are said to be of.
     :param application_token: what Bitrix24 is going to sign its calls with, if it was posted.
     :param event_time: when the event was sent, Unix time by Bitrix24's clock, if it was an event.
+    :param oauth_server: which of Bitrix24's authorization servers it says has granted them, if it names one.
     """
 
     access_token: str = field(repr=False)
@@ -61,6 +63,7 @@ class Grant:
     member_id: str
     application_token: str | None = field(default=None, repr=False)
     event_time: float | None = None
+    oauth_server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,14 @@ def install(connection: PortalConnection, grant: Grant) -> Connected:
     from airflow_provider_b24.rest import MemoryTokenStore
 
     check_claims(connection, grant)
-    pair = MemoryTokenStore(Tokens(grant.access_token, grant.refresh_token))
+    pair = MemoryTokenStore(Tokens(grant.access_token, grant.refresh_token, oauth_server=grant.oauth_server))
     with short_timeout_client(connection, pair) as client:
         _require_administrator(connection, _profile(connection, client, "not_granted"))
         # The client has renewed the pair by now if the event came so late that its access token had expired.
         current = pair.load()
         refresh_token = current.refresh_token if current else grant.refresh_token
-        tokens = _redeem(connection, client, "refresh_token", refresh_token)
+        oauth_server = current.oauth_server if current else grant.oauth_server
+        tokens = _redeem(connection, client, "refresh_token", refresh_token, oauth_server)
         if tokens.member_id != grant.member_id:
             raise refusal(connection, "other_portal", "The tokens are not of the portal they came with.")
         profile = _profile(connection, client, "other_portal")
@@ -116,12 +120,17 @@ def install(connection: PortalConnection, grant: Grant) -> Connected:
 
 
 def connect_by_code(
-    connection: PortalConnection, code: str, *, replace_administrator: bool = False
+    connection: PortalConnection,
+    code: str,
+    *,
+    oauth_server: str = "",
+    replace_administrator: bool = False,
 ) -> Connected:
     """Take over an installation with the authorization code that the portal has given to a user.
 
     :param connection: as Airflow has it.
     :param code: good for 30 seconds.
+    :param oauth_server: which of Bitrix24's authorization servers the portal says has made it, if it names one.
     :param replace_administrator: whether the tokens of somebody who is no administrator may replace those of an
         administrator.
     :raises InstallationRefusedError: when it does not prove what it has to, or would replace an administrator's.
@@ -131,7 +140,9 @@ def connect_by_code(
     """
     from airflow_provider_b24.rest import MemoryTokenStore
 
-    tokens, profile = _redeem_and_ask(connection, MemoryTokenStore(), "authorization_code", code)
+    tokens, profile = _redeem_and_ask(
+        connection, MemoryTokenStore(), "authorization_code", code, oauth_server
+    )
     if profile.get("ADMIN") is not True and not replace_administrator:
         _require_no_administrator_yet(connection, profile)
     return _store(connection, tokens, profile)
@@ -150,25 +161,34 @@ def connect_by_tokens(connection: PortalConnection) -> Connected:
     if tokens is None:
         raise refusal(connection, "not_granted", "It has no tokens yet.")
     # Others may be using them: the new pair must not be lost, whatever the portal says to it.
-    return _store(connection, *_redeem_and_ask(connection, store, "refresh_token", tokens.refresh_token))
+    redeemed = _redeem_and_ask(connection, store, "refresh_token", tokens.refresh_token, tokens.oauth_server)
+    return _store(connection, *redeemed)
 
 
 def _redeem_and_ask(
-    connection: PortalConnection, token_store: TokenStore, grant_type: GrantType, grant: str
+    connection: PortalConnection,
+    token_store: TokenStore,
+    grant_type: GrantType,
+    grant: str,
+    oauth_server: str,
 ) -> tuple[Tokens, Mapping[str, Any]]:
     require_application(connection)
     known = InstallationStore(connection).read()
     with short_timeout_client(connection, token_store) as client:
-        tokens = _redeem(connection, client, grant_type, grant)
+        tokens = _redeem(connection, client, grant_type, grant, oauth_server)
         require_portal(connection, known, tokens.member_id)
         return tokens, _profile(connection, client, "other_portal")
 
 
 def _redeem(
-    connection: PortalConnection, client: Bitrix24Client, grant_type: GrantType, grant: str
+    connection: PortalConnection,
+    client: Bitrix24Client,
+    grant_type: GrantType,
+    grant: str,
+    oauth_server: str,
 ) -> Tokens:
     try:
-        tokens = client.redeem(grant_type, grant)
+        tokens = client.redeem(grant_type, grant, oauth_server=oauth_server)
     except AuthError as error:
         if error.retryable:
             raise

@@ -123,7 +123,9 @@ def _add_routes_for_users(app: FastAPI, handling: RequestHandling) -> None:
     @app.get("/{conn_id}/install")
     async def callback(conn_id: str, request: Request) -> Response:
         """Take the user back from the portal, with the code that buys the first tokens."""
-        code, state = (request.query_params.get(name, "") for name in ("code", "state"))
+        code, state, server_domain = (
+            request.query_params.get(name, "") for name in ("code", "state", "server_domain")
+        )
 
         async def work() -> Response:
             if state.startswith(oauth.TERMINAL_STATE):
@@ -137,7 +139,9 @@ def _add_routes_for_users(app: FastAPI, handling: RequestHandling) -> None:
                 )
             user, connection = await user_and_connection(conn_id, request)
             oauth.check("state", connection, str(user.get_id()), state)
-            installed = await handling.ask_for_user(partial(events.take_code, connection, code))
+            installed = await handling.ask_for_user(
+                partial(events.take_code, connection, code, server_domain)
+            )
             log.info("User %s has connected the application of connection %r.", user.get_name(), conn_id)
             return _connected(installed)
 

@@ -131,7 +131,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         :param maybe_sent: whether an earlier try may have delivered the answer.
         """
         from airflow_provider_b24.triggers._events import error_of
-        from airflow_provider_b24.triggers.bizproc import NO_CONNECTION
+        from airflow_provider_b24.triggers._shared_portal import NO_CONNECTION
 
         error, values = error_of(event), self.values_to_send()
         if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):

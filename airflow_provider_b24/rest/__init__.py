@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.apis import ApiVersion
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
     from airflow_provider_b24.rest.call import Call, Reply, ReplyTime
     from airflow_provider_b24.rest.client import Bitrix24Client
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
         Webhook,
         parse_portal_address,
     )
-    from airflow_provider_b24.rest.encoding import MalformedFormError, UnsendableValueError, parse_form
+    from airflow_provider_b24.rest.encoding import MalformedFormError, Ref, UnsendableValueError, parse_form
+    from airflow_provider_b24.rest.files import File
     from airflow_provider_b24.rest.methods import Effect, MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.session import Patience
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 # Imported when first used: hooks are imported by every DAG file, most of which need no more than an address.
 _HOMES = {
+    "ApiVersion": "apis",
     "AsyncBitrix24Client": "async_client",
     "AsyncTokenStore": "tokens",
     "Bitrix24Client": "client",
@@ -38,6 +41,7 @@ _HOMES = {
     "Coalescer": "coalescer",
     "Credentials": "credentials",
     "Effect": "methods",
+    "File": "files",
     "MalformedFormError": "encoding",
     "MemoryTokenStore": "tokens",
     "MethodFacts": "methods",
@@ -45,6 +49,7 @@ _HOMES = {
     "Observer": "observer",
     "Patience": "session",
     "PortalAddress": "credentials",
+    "Ref": "encoding",
     "Reply": "call",
     "ReplyTime": "call",
     "TokenStore": "tokens",
@@ -56,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ApiVersion",
     "AsyncBitrix24Client",
     "AsyncTokenStore",
     "Bitrix24Client",
@@ -63,6 +69,7 @@ __all__ = [
     "Coalescer",
     "Credentials",
     "Effect",
+    "File",
     "MalformedFormError",
     "MemoryTokenStore",
     "MethodFacts",
@@ -70,6 +77,7 @@ __all__ = [
     "Observer",
     "Patience",
     "PortalAddress",
+    "Ref",
     "Reply",
     "ReplyTime",
     "TokenStore",

@@ -12,11 +12,14 @@ from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call
 from airflow_provider_b24.rest.credentials import OAUTH_SERVERS, Credentials, OAuthApp, Webhook
 from airflow_provider_b24.rest.lists import converse_list
+from airflow_provider_b24.rest.lists_v3 import converse_list_v3
 from airflow_provider_b24.rest.pacing import OPERATING_LIMIT
 from airflow_provider_b24.rest.redaction import redact_http_logs
 from airflow_provider_b24.rest.session import Patience, Session
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.rest.apis import ApiVersion
+    from airflow_provider_b24.rest.files import PartFile
     from airflow_provider_b24.rest.methods import MethodFacts
     from airflow_provider_b24.rest.observer import Observer
     from airflow_provider_b24.rest.shared_limit import SharedLimit
@@ -124,9 +127,18 @@ class BaseClient(Generic[_Store]):
         id_field: str,
         limit: int | None,
         deadline: float | None,
+        api: ApiVersion,
     ) -> Conversation[None]:
-        call = Call(method, params or {})
+        if api == "v3":
+            call = Call(method, params or {}, repeatable=True, deadline=deadline, api=api)
+            return converse_list_v3(call, self._session, id_field=id_field, limit=limit)
+        call = Call(method, params or {}, api=api)
         return converse_list(call, self._session, id_field=id_field, limit=limit, deadline=deadline)
+
+    def _download(self, source: int | str, file: PartFile, deadline: float | None) -> Conversation[int]:
+        from airflow_provider_b24.rest.downloads import converse_download
+
+        return converse_download(source, self._session, file, deadline=deadline)
 
     def _reconnected(self, found: tuple[Credentials, _Store | None] | None) -> Credentials | None:
         """Take what was looked up."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterable, Mapping
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_b24.rest._base_client import BaseClient, authorities
-from airflow_provider_b24.rest.batch import AnyCall, OnOutcome, Outcome, converse_batch
+from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.files import PartFile
 from airflow_provider_b24.rest.tokens import AsyncTokenStore, TokenStore
 from airflow_provider_b24.rest.wire import (
+    CHUNK,
     Action,
     Consult,
     Conversation,
@@ -21,6 +25,7 @@ from airflow_provider_b24.rest.wire import (
     LoadTokens,
     NoResponse,
     Page,
+    Receive,
     Request,
     Response,
     Send,
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     import ssl
 
     import httpx
+
+    from airflow_provider_b24.rest.apis import ApiVersion
+    from airflow_provider_b24.rest.batch_items import OnOutcome
+    from airflow_provider_b24.rest.exchange import Outcome
 
 _T = TypeVar("_T")
 _contexts: dict[bool | str, ssl.SSLContext] = {}
@@ -56,9 +65,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method: see :meth:`Bitrix24Client.call`."""
-        return await self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        return await self._hold(converse(call, self._session))
 
     async def batch(
         self,
@@ -67,13 +79,14 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         halt: bool = False,
         deadline: float | None = None,
         on_outcome: OnOutcome | None = None,
+        api: ApiVersion = "v2",
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request: see :meth:`Bitrix24Client.batch`.
 
         :param on_outcome: is told the number of a call and its outcome as soon as it has one.
         """
         conversation = converse_batch(
-            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome
+            calls, self._session, halt=halt, deadline=deadline, on_outcome=on_outcome, api=api
         )
         return await self._hold(conversation)
 
@@ -85,16 +98,32 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> AsyncIterator[Any]:
         """Read a list from its first to its last record: see :meth:`Bitrix24Client.iterate`."""
-        conversation = self._listing(method, params, id_field, limit, deadline)
+        pages = self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline, api=api)
+        async with aclosing(pages):
+            async for page in pages:
+                for record in page:
+                    yield record
+
+    async def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        deadline: float | None = None,
+        api: ApiVersion = "v2",
+    ) -> AsyncGenerator[list[Any]]:
+        """Read a list page by page: see :meth:`Bitrix24Client.pages`."""
+        conversation = self._listing(method, params, id_field, limit, deadline, api)
         try:
             action = next(conversation)
             while True:
                 if isinstance(action, Page):
-                    for record in action.records:
-                        yield record
-                    del action
+                    yield action.records
                     action = next(conversation)
                 else:
                     action = conversation.send(await self._perform(action))
@@ -114,6 +143,18 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         """Answer a robot's or activity's call: see :meth:`Bitrix24Client.send_event`."""
         params = answer_params(event_token, return_values, log_message)
         return bool((await self.call("bizproc.event.send", params, deadline=deadline)).result)
+
+    async def download(
+        self,
+        source: int | str,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+    ) -> int:
+        """Download a file: see :meth:`Bitrix24Client.download`."""
+        with PartFile(path, max_bytes) as file:
+            return await self._hold(self._download(source, file, deadline))
 
     async def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""
@@ -145,6 +186,8 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
     async def _perform(self, action: Action) -> Any:
         if isinstance(action, Send):
             return await self._send(action.request)
+        if isinstance(action, Receive):
+            return await self._send(action.request, action.write)
         if isinstance(action, Sleep):
             return await (self._sleep or asyncio.sleep)(action.seconds)
         if isinstance(action, Consult):
@@ -186,7 +229,9 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             )
         return self._transports[host]
 
-    async def _send(self, request: Request) -> Response | NoResponse:
+    async def _send(
+        self, request: Request, write: Callable[[bytes], Any] | None = None
+    ) -> Response | NoResponse:
         import httpx
 
         url = request.url
@@ -198,7 +243,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         try:
             response = await transport.handle_async_request(message)
             try:
-                body = await response.aread()
+                if write is None or response.status_code != 200:
+                    body = await response.aread()
+                else:
+                    body = b""
+                    async for chunk in response.aiter_bytes(CHUNK):
+                        await asyncio.to_thread(write, chunk)
             finally:
                 await response.aclose()
             return Response(response.status_code, response.headers, body)

@@ -2,6 +2,10 @@
 
 Each call is an item, and has one outcome. A request carries items that have none yet; what it tells of an item becomes
 its outcome, or leaves it open for a later request. What has an outcome is never sent again.
+
+Items whose order matters are a group. Its beginning travels in one request, which stops at the first that fails. An
+item that needs the result of another stands behind it in a group: the portal puts the result in its place, or, when the
+other was answered before, we do.
 """
 
 from __future__ import annotations
@@ -10,21 +14,19 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.exceptions import (
-    AuthError,
-    BatchError,
-    Bitrix24Error,
-    PortalBlockedError,
-    TransportError,
-)
+from airflow_provider_b24.exceptions import AuthError, BatchError, Bitrix24Error, PortalBlockedError
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
+from airflow_provider_b24.rest.batch_items import Item, groups_of
+from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.conversation import closed_error, converse, error_from_json
-from airflow_provider_b24.rest.encoding import UnsendableValueError, command, parameters
+from airflow_provider_b24.rest.conversation import closed_error
+from airflow_provider_b24.rest.encoding import UnsendableValueError
+from airflow_provider_b24.rest.exchange import Outcome, alone, exchange
 from airflow_provider_b24.rest.methods import Effect
-from airflow_provider_b24.rest.repeating import Again, Progress
+from airflow_provider_b24.rest.repeating import Progress
 from airflow_provider_b24.rest.wire import Conversation, Together
 
 if TYPE_CHECKING:
@@ -38,19 +40,19 @@ _GATHER = 1.0
 """Calls that may be repeated within so many seconds of each other are sent together."""
 
 AnyCall = Call | tuple[str, Mapping[str, Any]]
-Outcome = Reply | Bitrix24Error
 OnOutcome = Callable[[int, Outcome], None]
 
 
-def as_call(call: AnyCall) -> Call:
+def as_call(call: AnyCall, api: ApiVersion = "v2") -> Call:
     """Accept a :class:`Call` or a ``(method, params)`` pair.
 
+    :param api: of a pair; a :class:`Call` has its own.
     :raises UnsendableValueError: when it is neither.
     """
     if isinstance(call, Call):
         return call
     if isinstance(call, tuple) and len(call) == 2:
-        return Call(call[0], call[1] or {})
+        return Call(call[0], call[1] or {}, api=api)
     raise UnsendableValueError(
         f"Expected a Call or a pair of method and parameters, not {type(call).__name__}"
     )
@@ -63,95 +65,89 @@ def converse_batch(
     halt: bool = False,
     deadline: float | None = None,
     on_outcome: OnOutcome | None = None,
+    api: ApiVersion = "v2",
 ) -> Conversation[list[Outcome]]:
     """Hold the conversation of any number of calls.
 
     A call that no batch can carry goes alone: one with a text that begins with ``$result[``, with an empty list, or of
-    a method that refuses to be called in a batch.
+    a method that refuses to be called in a batch. In REST 3.0 a batch fails as a whole and does not say what was done:
+    there calls that change something go alone, unless they only set what they say (``*.update``) in any order; the
+    parts of a batch that failed are asked for again, until it is known which call it was.
 
-    :param calls: the calls. Without ``halt`` they must not depend on each other's order.
+    :param calls: the calls. Without ``halt`` their order counts only where one refers to another with :class:`Ref`; it
+        is not made when the other has failed, and gets a :class:`BatchError` with the code ``needed_call_failed``.
     :param halt: do them one after the other and stop at the first that fails for good; those behind it that were
         certainly not called get a :class:`BatchError` with the code ``halted``.
     :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
     :param on_outcome: is told the number of a call and its outcome as soon as it has one.
+    :param api: of the pairs among the calls.
     :return: a generator whose result is a :class:`Reply` or :class:`Bitrix24Error` per call, in order.
-    :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
+    :raises UnsendableValueError: when a parameter cannot be sent, or refers to no call before it; nothing was sent.
 
     Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
     """
-    items = [_Item(as_call(call), session, deadline, number) for number, call in enumerate(calls)]
-    for item in items:
+    items: list[Item] = []
+    named: dict[str, Item] = {}
+    for number, call in enumerate(as_call(call, api) for call in calls):
+        item = Item(call, session, deadline, number, named, halt=halt)
         item.on_outcome = on_outcome
+        items.append(item)
+        if call.name is not None and named.setdefault(call.name, item) is not item:
+            raise UnsendableValueError(f"Two calls of the batch have the name {call.name!r}")
     yield from _in_order(items, session) if halt else _in_any_order(items, session)
     return [item.outcome for item in items if item.outcome is not None]
 
 
-class _Item:
-    """One call of a batch and what has become of it.
-
-    :param deadline: seconds it may take in all, if the call does not say.
-    :param number: its place among the calls.
-    """
-
-    def __init__(self, call: Call, session: Session, deadline: float | None, number: int) -> None:
-        self.call = call
-        self.params = parameters(call.method, call.params)
-        self.command = None if call.method.lower() == "batch" else command(call.method, self.params)
-        self.progress = Progress(call, session, deadline)
-        self.outcome: Outcome | None = None
-        self.on_outcome: OnOutcome | None = None
-        self.not_before = 0.0
-        self._number = number
-
-    def finish(self, outcome: Outcome) -> None:
-        """Give the item its outcome."""
-        self.outcome = outcome
-        if self.on_outcome is not None:
-            self.on_outcome(self._number, outcome)
-
-    def finish_with(self, error: Bitrix24Error) -> None:
-        """Finish with an error that concerns more items than this."""
-        own = copy.copy(error)
-        own.method = self.call.method
-        self.finish(own)
-
-    def judge(self, error: Bitrix24Error, session: Session) -> None:
-        """Finish with an error, or leave the item open when it may be sent again."""
-        verdict = self.progress.judge(error)
-        if isinstance(verdict, Again):
-            session.observer.on_retry(verdict.cause)
-            self.not_before = session.clock() + verdict.delay
-        else:
-            self.finish(verdict)
-
-    def length(self) -> int:
-        """How many bytes the item adds to a request: too many when no batch can carry it."""
-        return MAX_BYTES if self.command is None else len(self.command) + 16
-
-
-def _in_any_order(items: Sequence[_Item], session: Session) -> Conversation[None]:
-    while waiting := [item for item in items if item.outcome is None]:
+def _in_any_order(items: Sequence[Item], session: Session) -> Conversation[None]:
+    while waiting := _waiting(items, session):
         ready = yield from _first_ready(waiting, session)
-        queue = _Queue(ready, session)
-        workers = min(AT_ONCE, len(ready))
-        if workers == 1 or queue.fits_one_request():
-            yield from _work(queue, session)
-        elif workers:
-            yield Together([_work(queue, session) for _ in range(workers)])
+        groups = groups_of(_with_followers(ready, waiting, session))
+        # A request that stops at the first failure holds up what it does not concern.
+        for is_ordered in (False, True):
+            queue = _Queue([group for group in groups if (len(group) > 1) is is_ordered], session)
+            workers = min(AT_ONCE, len(queue))
+            if workers == 1 or queue.fits_one_request():
+                yield from _work(queue, session)
+            elif workers:
+                yield Together([_work(queue, session) for _ in range(workers)])
 
 
-def _in_order(items: Sequence[_Item], session: Session) -> Conversation[None]:
-    while waiting := [item for item in items if item.outcome is None]:
+def _in_order(items: Sequence[Item], session: Session) -> Conversation[None]:
+    while waiting := _waiting(items, session):
         ready = yield from _first_ready(waiting[:1], session)
         if ready:
-            yield from _send(_portion(waiting, session), session, halt=True)
+            yield from _send(_portion([waiting], session), session)
         failed = next((item for item in items if isinstance(item.outcome, Bitrix24Error)), None)
         if failed is None:
             continue
-        number = items.index(failed) + 1
+        number = failed.number + 1
         for item in items[number:]:
             if item.outcome is None:
                 item.finish(_halted(item.call.method, number, failed.call.method, session))
+
+
+def _waiting(items: Sequence[Item], session: Session) -> list[Item]:
+    """Give the items that have no outcome yet."""
+    for item in items:
+        if item.needs and item.outcome is None:
+            item.look_at_needs(session.portal)
+    return [item for item in items if item.outcome is None]
+
+
+def _with_followers(ready: list[Item], waiting: Sequence[Item], session: Session) -> list[Item]:
+    """Add to the items that may be sent those that need nothing but their results, in order."""
+    numbers = {item.number for item in ready}
+    now = session.clock()
+    for item in waiting:
+        needs = item.open_needs() if item.needs else []
+        if (
+            needs
+            and all(need.number in numbers for need in needs)
+            and item.not_before <= now
+            and session.pacer.closed(session.owner, item.call.method) is None
+        ):
+            numbers.add(item.number)
+    return ready if len(numbers) == len(ready) else [item for item in waiting if item.number in numbers]
 
 
 def _halted(method: str, number: int, failed: str, session: Session) -> BatchError:
@@ -159,11 +155,13 @@ def _halted(method: str, number: int, failed: str, session: Session) -> BatchErr
     return BatchError("halted", text, None, method, session.portal)
 
 
-def _first_ready(waiting: Sequence[_Item], session: Session) -> Conversation[list[_Item]]:
+def _first_ready(waiting: Sequence[Item], session: Session) -> Conversation[list[Item]]:
     """Wait for the first items that may be sent: those whose method is closed let the others go ahead."""
     now = session.clock()
-    due: list[tuple[float, _Item]] = []
+    due: list[tuple[float, Item]] = []
     for item in waiting:
+        if item.needs and item.open_needs():
+            continue
         not_before = item.not_before
         closed = session.pacer.closed(session.owner, item.call.method)
         if closed is not None:
@@ -185,38 +183,46 @@ def _first_ready(waiting: Sequence[_Item], session: Session) -> Conversation[lis
 
 
 class _Queue:
-    """Items that may be sent, for the workers that send them at the same time."""
+    """Groups that may be sent, for the workers that send them at the same time."""
 
-    def __init__(self, items: Sequence[_Item], session: Session) -> None:
+    def __init__(self, groups: Sequence[list[Item]], session: Session) -> None:
         # What goes alone does so first: between the others it would split their requests.
-        self._items = deque(sorted(items, key=lambda item: item.command is not None))
+        self._groups = deque(
+            sorted(groups, key=lambda group: (group[0].command is not None, group[0].call.api))
+        )
         self._session = session
         self._lock = threading.Lock()
         self.refusal: Bitrix24Error | None = None
         """Why no further request makes sense."""
 
-    def fits_one_request(self) -> bool:
-        return len(_portion(self._items, self._session)) == len(self._items)
+    def __len__(self) -> int:
+        return len(self._groups)
 
-    def take(self) -> list[_Item]:
+    def fits_one_request(self) -> bool:
+        return _portion(self._groups, self._session) == list(self._groups)
+
+    def take(self) -> list[list[Item]]:
         with self._lock:
-            portion = _portion(self._items, self._session)
+            portion = _portion(self._groups, self._session)
             for _ in portion:
-                self._items.popleft()
+                self._groups.popleft()
             return portion
 
 
-def _portion(items: Iterable[_Item], session: Session) -> list[_Item]:
-    """Give the first items that one request can carry: at least one."""
-    portion: list[_Item] = []
-    length, size = 0, None
-    for item in items:
-        limit = session.sizes.of(item.call.method)
-        size = limit if size is None else min(size, limit)
-        length += item.length()
-        if portion and (len(portion) >= size or length > MAX_BYTES):
-            break
-        portion.append(item)
+def _portion(groups: Iterable[list[Item]], session: Session) -> list[list[Item]]:
+    """Give the first groups that one request can carry, or as much of the first group as it can."""
+    portion: list[list[Item]] = []
+    count, length, size = 0, 0.0, MAX_CALLS
+    for group in groups:
+        for place, item in enumerate(group):
+            size = min(size, session.sizes.of(item.call.method))
+            length += item.length()
+            first = portion[0][0] if portion else group[0]
+            is_full = count + place >= size or length > MAX_BYTES or item.call.api != first.call.api
+            if count + place and is_full:
+                return portion or [group[:place]]
+        portion.append(group)
+        count += len(group)
         if length >= MAX_BYTES:
             break
     return portion
@@ -226,7 +232,7 @@ def _work(queue: _Queue, session: Session) -> Conversation[None]:
     """Send what waits, one request after the other."""
     while portion := queue.take():
         if queue.refusal is not None:
-            for item in portion:
+            for item in chain.from_iterable(portion):
                 item.finish_with(queue.refusal)
             continue
         error = yield from _send(portion, session)
@@ -234,13 +240,12 @@ def _work(queue: _Queue, session: Session) -> Conversation[None]:
             queue.refusal = error
 
 
-def _send(
-    portion: Sequence[_Item], session: Session, *, halt: bool = False
-) -> Conversation[Bitrix24Error | None]:
+def _send(groups: Sequence[list[Item]], session: Session) -> Conversation[Bitrix24Error | None]:
     """Send one request; each of its items gets an outcome or stays open.
 
     :return: the error of a batch that was refused as a whole.
     """
+    portion = list(chain.from_iterable(groups))
     if len(portion) == 1:
         [item] = portion
         try:
@@ -248,9 +253,13 @@ def _send(
         except Bitrix24Error as error:
             item.finish(error)
         return None
+    places = {item.number: place for place, item in enumerate(portion)}
     for item in portion:
         item.progress.attempt += 1
+        if item.needs:
+            item.encode(places)
     commands = [item.command or "" for item in portion]
+    halt = len(portion) > len(groups)
     try:
         outcomes = yield from exchange(
             [item.call for item in portion], commands, session, _progress_of(portion, session), halt=halt
@@ -259,34 +268,50 @@ def _send(
         return None  # Nothing was done; the next requests are smaller.
     except Bitrix24Error as error:
         if error.ambiguous:
-            _after_lost_request(portion, error, session, halt=halt)
+            for group in groups:
+                _after_lost_request(group, error, session)
             return None
+        if APIS[portion[0].call.api].fails_as_a_whole and _is_about_one_call(error):
+            return (yield from _send_in_halves(groups, session))
         for item in portion:
             item.finish_with(error)
         return error
     for item, outcome in zip(portion, outcomes, strict=True):
         if isinstance(outcome, Reply):
             item.finish(outcome)
+            item.warn_of_nothing(session.portal)
         elif outcome is not None:
             if outcome.code.upper() == "ERROR_BATCH_METHOD_NOT_ALLOWED":
-                item.command = None
+                item.refuse_batches()
             else:
                 item.judge(outcome, session)
     return None
 
 
-def _after_lost_request(
-    portion: Sequence[_Item], error: Bitrix24Error, session: Session, *, halt: bool
-) -> None:
-    """Decide about items that may all be done, some of them, or none.
+def _is_about_one_call(error: Bitrix24Error) -> bool:
+    return error.status not in (None, 401) and type(error) in (Bitrix24Error, AuthError)
+
+
+def _send_in_halves(groups: Sequence[list[Item]], session: Session) -> Conversation[Bitrix24Error | None]:
+    """Find out which of the calls was refused; in a group, what is behind it stays open."""
+    if len(groups) == 1:
+        [group] = groups
+        return (yield from _send([group[: len(group) // 2]], session))
+    middle = len(groups) // 2
+    error = yield from _send(groups[:middle], session)
+    return (yield from _send(groups[middle:], session)) or error
+
+
+def _after_lost_request(group: Sequence[Item], error: Bitrix24Error, session: Session) -> None:
+    """Decide about the items of a group, which may all be done, some of them, or none.
 
     Each goes by its own rule; but in order, what must not be done twice keeps everything before it from being done
     after it, unless that only reads.
     """
-    again = portion
-    if halt and any(item.progress.effect is Effect.CREATES for item in portion):
-        again = list(takewhile(lambda item: item.progress.effect is Effect.READS, portion))
-    for item in portion:
+    again = group
+    if any(item.progress.effect is Effect.CREATES for item in group):
+        again = list(takewhile(lambda item: item.progress.effect is Effect.READS, group))
+    for item in group:
         own = copy.copy(error)
         own.method = item.call.method
         # The batch as a whole must not be repeated; whether this call may be is for its own rule to say.
@@ -298,80 +323,10 @@ def _after_lost_request(
             item.finish(own)
 
 
-def _progress_of(portion: Sequence[_Item], session: Session) -> Progress:
+def _progress_of(portion: Sequence[Item], session: Session) -> Progress:
     """Let a batch take as long as its most patient call, and not be repeated: its calls are, one by one."""
     left = [item.progress.remaining() for item in portion]
     known = [seconds for seconds in left if seconds is not None]
-    outer = Call("batch", repeatable=False, deadline=max(known) if len(known) == len(left) else None)
+    deadline = max(known) if len(known) == len(left) else None
+    outer = Call("batch", repeatable=False, deadline=deadline, api=portion[0].call.api)
     return Progress(outer, session)
-
-
-def alone(call: Call, session: Session, progress: Progress, params: Mapping[str, Any]) -> Conversation[Reply]:
-    """Hold the conversation of one call that could have been in a batch."""
-    reply = yield from converse(call, session, progress=progress, params=params)
-    session.sizes.succeeded([call.method], 1, progress.seconds, session.timeout_of("batch"))
-    return reply
-
-
-def exchange(
-    calls: Sequence[Call], commands: Sequence[str], session: Session, progress: Progress, *, halt: bool
-) -> Conversation[list[Outcome | None]]:
-    """Send one ``batch``, under the keys ``c0``, ``c1``, …, and repeat nothing of what is inside.
-
-    :param calls: what is asked.
-    :param commands: the same as commands; references between them are possible.
-    :param progress: of the batch as a whole.
-    :return: a generator whose result has for each call its reply, its error, or ``None`` when the portal did not come
-        to it because of ``halt``.
-    :raises Bitrix24Error: when the batch as a whole has failed.
-    """
-    size, methods = len(calls), {call.method for call in calls}
-    session.observer.on_batch(size)
-    params = {"halt": "1" if halt else "0", "cmd": {f"c{index}": text for index, text in enumerate(commands)}}
-    try:
-        reply = yield from converse(progress.call, session, progress=progress, params=params)
-    except Bitrix24Error as error:
-        if error.ambiguous or isinstance(error, BatchError):
-            session.sizes.failed(methods, size)
-        raise
-    session.sizes.succeeded(methods, size, progress.seconds, session.timeout_of("batch"))
-    if not isinstance(reply.result, dict):
-        raise TransportError(
-            "unreadable_answer", "The response to the batch is not understood; the calls may have been done.",
-            None, "batch", session.portal, ambiguous=True,
-        )  # fmt: skip
-    return _outcomes(calls, reply.result, session, halt=halt)
-
-
-def _outcomes(
-    calls: Sequence[Call], result: Mapping[str, Any], session: Session, *, halt: bool
-) -> list[Outcome | None]:
-    replies, errors, totals, nexts, times = (
-        part if isinstance(part := result.get(name), dict) else {}
-        for name in ("result", "result_error", "result_total", "result_next", "result_time")
-    )
-    outcomes: list[Outcome | None] = []
-    halted = False
-    for index, call in enumerate(calls):
-        key = f"c{index}"
-        if key in errors:
-            data = errors[key]
-            if not isinstance(data, Mapping):
-                data = {"error": "unknown_error", "error_description": str(data)}
-            error = error_from_json(data, None, call, session)
-            session.note_error(call.method, error)
-            outcomes.append(error)
-            halted = halt
-        elif key in replies:
-            reply = {"result": replies[key], "total": totals.get(key), "next": nexts.get(key)}
-            outcomes.append(Reply.from_json(reply | {"time": times.get(key)}))
-        elif halted:
-            outcomes.append(None)
-        else:
-            outcomes.append(
-                TransportError(
-                    "no_answer_in_batch", "The batch was answered, but this call was not; it may have been done.",
-                    None, call.method, session.portal, ambiguous=True,
-                )
-            )  # fmt: skip
-    return outcomes

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
 from airflow_provider_b24.rest.encoding import UnsendableValueError
 
 _METHOD = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*\Z")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,24 @@ class Call:
         :mod:`airflow_provider_b24.rest.methods`.
     :param deadline: seconds it may take in all, waiting and repeating included; ``None`` for that of the batch, or of
         the client.
-    :raises UnsendableValueError: when ``method`` is no method name.
+    :param name: how later calls of the same batch refer to its result, with
+        :class:`~airflow_provider_b24.rest.encoding.Ref`.
+    :param api: ``v2``, or ``v3`` for REST 3.0, which has methods of its own, takes JSON with its types, and answers in
+        its own form.
+    :param idempotency_key: with REST 3.0, what names this one call: 1 to 255 printable ASCII characters. For 24 hours
+        the portal answers a repetition with the result of the first time instead of doing it again.
+    :raises UnsendableValueError: when ``method`` is no method name, or one of the others is not what it should be.
+
+    Documentation: https://apidocs.bitrix24.com/api-reference/rest-v3.html
     """
 
     method: str
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool | None = None
     deadline: float | None = None
+    api: ApiVersion = "v2"
+    idempotency_key: str | None = field(default=None, repr=False)
+    name: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, str) or not _METHOD.match(self.method):
@@ -43,6 +56,17 @@ class Call:
             raise UnsendableValueError(
                 f"The parameters of {self.method} must be a mapping of names to values, "
                 f"not {type(self.params).__name__}"
+            )
+        if self.api not in APIS:
+            raise UnsendableValueError(f"{self.method}: api is 'v2' or 'v3', not {self.api!r}")
+        key = self.idempotency_key
+        if key is None:
+            return
+        if self.api == "v2":
+            raise UnsendableValueError(f"{self.method}: an idempotency key needs REST 3.0 (api='v3')")
+        if not isinstance(key, str) or not _IDEMPOTENCY_KEY.match(key):
+            raise UnsendableValueError(
+                f"{self.method}: an idempotency key is 1 to 255 printable ASCII characters without spaces"
             )
 
 
@@ -118,21 +142,24 @@ class Reply:
     :param total: number of records of the whole list, for list methods that count.
     :param next: ``start`` of the next page, for list methods; ``None`` on the last page.
     :param time: the portal's account of the time it took.
+    :param replayed: whether this is the kept result of an earlier call with the same idempotency key.
     """
 
     result: Any
     total: int | None = None
     next: int | None = None
     time: ReplyTime | None = None
+    replayed: bool = False
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Reply:
+    def from_json(cls, data: Mapping[str, Any], *, replayed: bool = False) -> Reply:
         """Read an answer's body that is known to hold a ``result``."""
         return cls(
             data["result"],
             _whole_number(data.get("total")),
             _whole_number(data.get("next")),
             ReplyTime.from_json(data.get("time")),
+            replayed,
         )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow_provider_b24.rest._base_client import BaseClient, authorities
-from airflow_provider_b24.rest.batch import AnyCall, Outcome, converse_batch
+from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.files import PartFile
 from airflow_provider_b24.rest.renewal import GrantType, redeem
 from airflow_provider_b24.rest.tokens import TokenStore
 from airflow_provider_b24.rest.wire import (
+    CHUNK,
     Action,
     Consult,
     Conversation,
@@ -22,6 +25,7 @@ from airflow_provider_b24.rest.wire import (
     LoadTokens,
     NoResponse,
     Page,
+    Receive,
     Request,
     Response,
     Send,
@@ -35,7 +39,9 @@ from airflow_provider_b24.rest.wire import (
 if TYPE_CHECKING:
     import requests
 
+    from airflow_provider_b24.rest.apis import ApiVersion
     from airflow_provider_b24.rest.credentials import Tokens
+    from airflow_provider_b24.rest.exchange import Outcome
 
 _T = TypeVar("_T")
 
@@ -60,6 +66,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
         *,
         deadline: float | None = None,
         repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method.
 
@@ -67,26 +75,39 @@ class Bitrix24Client(BaseClient[TokenStore]):
         :param params: its parameters.
         :param deadline: seconds this call may take in all; ``None`` for the client's own deadline.
         :param repeatable: see :class:`Call`.
+        :param api: ``v3`` for REST 3.0, see :class:`Call`.
+        :param idempotency_key: with REST 3.0, what names this one call, see :class:`Call`.
         :return: the portal's reply.
         :raises Bitrix24Error: when the call has failed for good.
         :raises ValueError: when it cannot be sent as it is.
         """
-        return self._hold(converse(Call(method, params or {}, repeatable, deadline), self._session))
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        return self._hold(converse(call, self._session))
 
     def batch(
-        self, calls: Iterable[AnyCall], *, halt: bool = False, deadline: float | None = None
+        self,
+        calls: Iterable[AnyCall],
+        *,
+        halt: bool = False,
+        deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> list[Outcome]:
         """Make any number of calls, 50 in a request.
 
-        :param calls: calls, or pairs of method and parameters.
+        Calls of REST 3.0 that add, delete or do what nobody knows go alone: its batch does not say what was done when
+        one of the calls fails.
+
+        :param calls: calls, or pairs of method and parameters; in those of a later call
+            :class:`~airflow_provider_b24.rest.encoding.Ref` stands for the result of one with a name.
         :param halt: in order, and none after the first that fails.
         :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :param api: of the pairs, see :class:`Call`.
         :return: for each call, in order, its reply or its error.
         :raises ValueError: when one of them cannot be sent as it is; nothing was sent.
 
         Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
         """
-        return self._hold(converse_batch(calls, self._session, halt=halt, deadline=deadline))
+        return self._hold(converse_batch(calls, self._session, halt=halt, deadline=deadline, api=api))
 
     def iterate(
         self,
@@ -96,6 +117,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         id_field: str = "ID",
         limit: int | None = None,
         deadline: float | None = None,
+        api: ApiVersion = "v2",
     ) -> Iterator[Any]:
         """Read a list from its first to its last record, with few requests and little memory.
 
@@ -105,14 +127,44 @@ class Bitrix24Client(BaseClient[TokenStore]):
         :param id_field: name of the field that numbers the records.
         :param limit: stop after so many records.
         :param deadline: seconds each request may take in all, waiting included.
+        :param api: ``v3`` for a list of REST 3.0: ``pagination`` may hold ``limit``, the records of a page; ``order``
+            is decided by the reading.
         :return: the records, in ascending order of ``id_field`` unless ``params`` order otherwise.
         :raises Bitrix24Error: while reading, when a page has failed for good.
         :raises ValueError: when the parameters cannot be sent as they are.
 
         Documentation: https://apidocs.bitrix24.com/settings/performance/huge-data.html
         """
-        for page in self._pages(self._listing(method, params, id_field, limit, deadline)):
+        for page in self.pages(method, params, id_field=id_field, limit=limit, deadline=deadline, api=api):
             yield from page
+
+    def pages(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        id_field: str = "ID",
+        limit: int | None = None,
+        deadline: float | None = None,
+        api: ApiVersion = "v2",
+    ) -> Iterator[list[Any]]:
+        """Read a list as :meth:`iterate` does, page by page: so many records as the portal gives at a time.
+
+        :return: lists of records, none of them empty.
+        """
+        conversation = self._listing(method, params, id_field, limit, deadline, api)
+        try:
+            action = next(conversation)
+            while True:
+                if isinstance(action, Page):
+                    yield action.records
+                    action = next(conversation)
+                else:
+                    action = conversation.send(self._perform(action))
+        except StopIteration:
+            return
+        finally:
+            conversation.close()
 
     def send_event(
         self,
@@ -142,7 +194,34 @@ class Bitrix24Client(BaseClient[TokenStore]):
         params = answer_params(event_token, return_values, log_message)
         return bool(self.call("bizproc.event.send", params, deadline=deadline).result)
 
-    def redeem(self, grant_type: GrantType, grant: str) -> Tokens:
+    def download(
+        self,
+        source: int | str,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        deadline: float | None = None,
+    ) -> int:
+        """Download a file, in constant memory. It has its name only when it is whole.
+
+        Credentials go to the portal only, also where it redirects to the host that it keeps its files at.
+
+        :param source: the number of a file on the Drive, for ``disk.file.get``; or a link out of a method's result,
+            such as ``urlMachine`` or ``downloadUrl``, relative ones included. Links for people who are signed in give
+            no file.
+        :param path: where to put the file; what is there is replaced.
+        :param max_bytes: how large it may be.
+        :param deadline: seconds it may take in all; ``None`` for the client's own deadline.
+        :return: the number of bytes.
+        :raises Bitrix24Error: when it has failed for good; with the code ``untrusted_link`` when the link leads to
+            another host, ``no_file`` when there is a page in place of a file, ``file_too_large``.
+
+        Documentation: https://apidocs.bitrix24.com/api-reference/files/how-to-download-files.html
+        """
+        with PartFile(path, max_bytes) as file:
+            return self._hold(self._download(source, file, deadline))
+
+    def redeem(self, grant_type: GrantType, grant: str, *, oauth_server: str = "") -> Tokens:
         """Exchange an authorization code, or a refresh token, for a pair of tokens, and call with it from now on.
 
         The pair is in the token store when this returns. The exchange proves that the grant was made to this very
@@ -150,12 +229,13 @@ class Bitrix24Client(BaseClient[TokenStore]):
 
         :param grant_type: ``authorization_code`` or ``refresh_token``.
         :param grant: the code (good for 30 seconds, once) or the refresh token (good once).
+        :param oauth_server: which of Bitrix24's authorization servers knows it, if that is known.
         :raises AuthError: when the authorization server does not accept it for this application.
         :raises Bitrix24Error: when the authorization server or the token store fails.
 
         Documentation: https://apidocs.bitrix24.com/settings/oauth/index.html
         """
-        return self._hold(redeem(self._session, grant_type, grant))
+        return self._hold(redeem(self._session, grant_type, grant, oauth_server=oauth_server))
 
     def close(self) -> None:
         """Close the connections. The client can be used again afterwards."""
@@ -187,20 +267,6 @@ class Bitrix24Client(BaseClient[TokenStore]):
         finally:
             conversation.close()
 
-    def _pages(self, conversation: Conversation[None]) -> Iterator[list[Any]]:
-        try:
-            action = next(conversation)
-            while True:
-                if isinstance(action, Page):
-                    yield action.records
-                    action = next(conversation)
-                else:
-                    action = conversation.send(self._perform(action))
-        except StopIteration:
-            return
-        finally:
-            conversation.close()
-
     def _perform(self, action: Action, abandoned: threading.Event | None = None) -> Any:
         if isinstance(action, (LoadTokens, StoreTokens)):
             # Also of an abandoned conversation: a new pair of tokens exists nowhere else.
@@ -222,6 +288,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
             return action.work()
         if isinstance(action, Send):
             return self._send(action.request)
+        if isinstance(action, Receive):
+            return self._send(action.request, action.write)
         if isinstance(action, Together):
             return self._together(action.conversations)
         return None
@@ -263,7 +331,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
                 self._http.mount("http://", adapter)
             return self._http
 
-    def _send(self, request: Request) -> Response | NoResponse:
+    def _send(self, request: Request, write: Callable[[bytes], Any] | None = None) -> Response | NoResponse:
         from requests import PreparedRequest
         from requests.exceptions import RequestException
         from requests.structures import CaseInsensitiveDict
@@ -291,7 +359,12 @@ class Bitrix24Client(BaseClient[TokenStore]):
                 cert=settings["cert"],
                 proxies=settings["proxies"],
             )
-            return Response(response.status_code, response.headers, response.content or b"")
+            with response:
+                if write is None or response.status_code != 200:
+                    return Response(response.status_code, response.headers, response.content or b"")
+                for chunk in response.iter_content(CHUNK):
+                    write(chunk)
+            return Response(response.status_code, response.headers, b"")
         except RequestException as error:
             return _no_response(error)
 

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_b24.rest.apis import APIS, ApiVersion
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import parameters
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.async_client import AsyncBitrix24Client
-    from airflow_provider_b24.rest.batch import Outcome
+    from airflow_provider_b24.rest.exchange import Outcome
 
 
 class _Waiting(NamedTuple):
@@ -40,7 +40,7 @@ class Coalescer:
     ) -> None:
         if not 1 <= max_size <= MAX_CALLS:
             raise ValueError(f"A batch holds 1 to {MAX_CALLS} calls, not {max_size}")
-        self._client = client
+        self.client = client
         self._linger = linger
         self._max_size = max_size
         self._to_processes: deque[_Waiting] = deque()
@@ -50,21 +50,31 @@ class Coalescer:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def call(
-        self, method: str, params: Mapping[str, Any] | None = None, *, deadline: float | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        deadline: float | None = None,
+        repeatable: bool | None = None,
+        api: ApiVersion = "v2",
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Call one method, together with whoever calls at the same time.
 
         :param method: the REST method.
         :param params: its parameters.
         :param deadline: seconds the call may take in all, counted from when it is sent.
+        :param repeatable: see :class:`Call`.
+        :param api: see :class:`Call`.
+        :param idempotency_key: see :class:`Call`.
         :return: the portal's reply.
         :raises Bitrix24Error: when this call has failed for good; the others are not concerned.
         :raises ValueError: when it cannot be sent as it is.
         """
-        call = Call(method, params or {}, deadline=deadline)
-        parameters(call.method, call.params)
+        call = Call(method, params or {}, repeatable, deadline, api, idempotency_key)
+        APIS[api].parameters(call.method, call.params)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        queue = self._to_processes if self._client.takes_event_token(method) else self._others
+        queue = self._to_processes if self.client.takes_event_token(method) else self._others
         queue.append(_Waiting(call, future))
         if len(queue) >= self._max_size:
             self._full.set()
@@ -107,7 +117,7 @@ class Coalescer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._linger)
         # Once: where other processes use the limit, too, there may always be somebody who waits already.
-        await asyncio.sleep(self._client.waiting_time())
+        await asyncio.sleep(self.client.waiting_time())
 
     async def _send(self, portion: list[_Waiting]) -> None:
         def tell(number: int, outcome: Outcome) -> None:
@@ -121,7 +131,7 @@ class Coalescer:
 
         try:
             # Each is told at once: one whose process is locked does not hold up the others.
-            await self._client.batch([one.call for one in portion], on_outcome=tell)
+            await self.client.batch([one.call for one in portion], on_outcome=tell)
         except BaseException as error:
             for one in portion:
                 if not one.future.done():

@@ -20,9 +20,9 @@ from airflow_provider_b24.exceptions import (
     TransportError,
 )
 from airflow_provider_b24.rest._errors import error_by_status, system_error
+from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.bucket import Slot
 from airflow_provider_b24.rest.call import Call, Reply
-from airflow_provider_b24.rest.encoding import json_body, parameters
 from airflow_provider_b24.rest.renewal import current_tokens, renew
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.replacing import replaced
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_HOPS = 3
+_KEY_HEADER = "Idempotency-Key"
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_HOPS = 3
 _MAX_RENEWALS = 3
 _MAX_REPLACEMENTS = 2
 
@@ -61,18 +62,19 @@ def converse(
     :param session: what the client's conversations share.
     :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
     :param progress: the call's earlier attempts, if there were any.
-    :param params: ``call.params`` if they are already in plain form.
+    :param params: ``call.params`` if they are already in the form that is sent.
     :return: a generator that yields actions, is sent their outcome, and returns the reply.
     :raises Bitrix24Error: when the call has failed for good.
     :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
     """
     progress = progress or Progress(call, session, deadline)
-    plain_params = parameters(call.method, call.params) if params is None else dict(params)
+    api = APIS[call.api]
+    sent_params = api.parameters(call.method, call.params) if params is None else dict(params)
     renewals = replacements = 0
     while True:
         credentials = session.credentials
         try:
-            outcome = yield from _attempt(call, plain_params, session, progress)
+            outcome = yield from _attempt(call, sent_params, session, progress)
             if (
                 isinstance(outcome, ExpiredTokenError)
                 and session.app is not None
@@ -133,7 +135,7 @@ def closed_error(method: str, closed: Closed, session: Session) -> OperationTime
     )  # fmt: skip
 
 
-def _wait_for_slot(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
+def wait_for_slot(method: str, session: Session, progress: Progress) -> Conversation[Bitrix24Error | None]:
     """Wait for a place in the portal's bucket.
 
     :return: ``None`` when a request may be sent now; the error when that would be after the deadline.
@@ -177,7 +179,7 @@ def _attempt(
     call: Call, params: dict[str, Any], session: Session, progress: Progress
 ) -> Conversation[Reply | Bitrix24Error | _NotSent]:
     """Send the call once, following the portal if it has moved."""
-    for _ in range(_MAX_HOPS + 1):
+    for _ in range(MAX_HOPS + 1):
         if session.app is not None:
             tokens = yield from current_tokens(session, progress)
             if not tokens.access_token:
@@ -186,7 +188,7 @@ def _attempt(
                 yield from renew(session, progress)
         refusal = yield from wait_until_open(call.method, session, progress)
         if refusal is None:
-            refusal = yield from _wait_for_slot(call.method, session, progress)
+            refusal = yield from wait_for_slot(call.method, session, progress)
         if refusal is not None:
             return _NotSent(refusal)
         progress.attempt += 1
@@ -196,9 +198,9 @@ def _attempt(
         started = session.clock()
         answer: Response | NoResponse = yield Send(request)
         progress.seconds = duration = session.clock() - started
-        if isinstance(answer, Response) and answer.status in _REDIRECTS:
-            _note(call, portal, duration, progress, answer.status, None, session)
-            refused = session.follow(answer.headers.get("location", ""), call.method)
+        if isinstance(answer, Response) and answer.status in REDIRECTS:
+            note(call, portal, duration, progress, answer.status, None, session)
+            refused = session.follow(answer.headers.get("location", ""), call)
             if refused is not None:
                 return refused
             session.observer.on_retry("moved")
@@ -206,8 +208,9 @@ def _attempt(
         outcome = understand(answer, call, session)
         status = answer.status if isinstance(answer, Response) else None
         operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
-        _note(call, portal, duration, progress, status, operating, session)
+        note(call, portal, duration, progress, status, operating, session)
         if isinstance(outcome, Reply):
+            session.note_key(call, answer.headers.get(_KEY_HEADER) if isinstance(answer, Response) else None)
             if outcome.time is not None:
                 # Never later than this side's clock allows: the portal's own finish may be an account of work.
                 progress.portal_now = outcome.time.start + min(outcome.time.duration, duration)
@@ -227,8 +230,12 @@ def _request(call: Call, params: dict[str, Any], session: Session, progress: Pro
     remaining = progress.remaining()
     if remaining is not None:
         timeout = max(0.1, min(timeout, remaining))
-    body = {**params, "auth": progress.used.access_token} if progress.used is not None else params
-    return Request("POST", session.url(call.method), HEADERS, json_body(body), timeout)
+    access_token = None if progress.used is None else progress.used.access_token
+    body = APIS[call.api].body(call.method, params, access_token)
+    headers = HEADERS
+    if call.idempotency_key is not None:
+        headers = {**HEADERS, _KEY_HEADER: call.idempotency_key}
+    return Request("POST", session.url(call), headers, body, timeout)
 
 
 def understand(answer: Response | NoResponse, call: Call, session: Session) -> Reply | Bitrix24Error:
@@ -247,7 +254,7 @@ def understand(answer: Response | NoResponse, call: Call, session: Session) -> R
         return error_from_json(data, answer.status, call, session)
     if "result" not in data or answer.status >= 400:
         return error_by_status(answer.status, method, portal)
-    return Reply.from_json(data)
+    return Reply.from_json(data, replayed=answer.headers.get("Idempotent-Replayed") == "true")
 
 
 def error_from_json(
@@ -256,7 +263,7 @@ def error_from_json(
     """Read an error object of the portal, without the secrets it may repeat."""
     code, description = data.get("error"), data.get("error_description") or ""
     if isinstance(code, Mapping):
-        description = code.get("message") or description
+        description = _message(code) or description
         code = code.get("code")
     token = next((value for name, value in call.params.items() if str(name).upper() == "EVENT_TOKEN"), "")
     secrets = (str(token),)
@@ -266,7 +273,20 @@ def error_from_json(
         status,
         call.method,
         session.portal,
+        is_application=session.app is not None,
     )
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """Put together what REST 3.0 says, with what it says of each parameter."""
+    problems = error.get("validation")
+    texts = [
+        ": ".join(str(part) for part in (problem.get("field"), problem.get("message")) if part)
+        for problem in (problems if isinstance(problems, list) else ())
+        if isinstance(problem, Mapping)
+    ]
+    message = str(error.get("message") or "")
+    return f"{message.rstrip('.: ')}: {'; '.join(texts)}" if texts else message
 
 
 def transport_error(no_response: NoResponse, method: str, portal: str) -> TransportError:
@@ -283,7 +303,7 @@ def transport_error(no_response: NoResponse, method: str, portal: str) -> Transp
     return error
 
 
-def _note(
+def note(
     call: Call,
     portal: str,
     duration: float,
@@ -292,6 +312,10 @@ def _note(
     operating: float | None,
     session: Session,
 ) -> None:
+    """Tell the observer and the log about a request.
+
+    :param status: of the response, ``None`` when there was none.
+    """
     session.observer.on_request(call.method, portal, duration, progress.attempt, status, operating)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug(

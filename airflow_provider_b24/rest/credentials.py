@@ -12,13 +12,29 @@ from urllib.parse import urlsplit
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\Z"
 )
-_WEBHOOK_PATH = re.compile(r"/rest/(\d+)/([A-Za-z0-9_-]+)(?:/[A-Za-z0-9_.]*)?/?\Z")
+_WEBHOOK_PATH = re.compile(r"/rest/(?:api/)?(\d+)/([A-Za-z0-9_-]+)(?:/[A-Za-z0-9_.]*)?/?\Z")
 _USER_ID = re.compile(r"\d+\Z")
 _CODE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 DEFAULT_OAUTH_SERVER = "https://oauth.bitrix.info"
 OAUTH_SERVERS = frozenset({DEFAULT_OAUTH_SERVER, "https://oauth.bitrix24.tech"})
-"""Bitrix24's own authorization servers."""
+"""Bitrix24's own authorization servers: an application's secret and refresh tokens go to no other."""
+
+
+def named_oauth_server(address: object) -> str:
+    """Give the authorization server of Bitrix24 that an address names, whoever says so.
+
+    :param address: a URL or a host, such as ``server_endpoint`` of what Bitrix24 posts.
+    :return: one of :data:`OAUTH_SERVERS`, ``""`` when it names none of them.
+    """
+    if not isinstance(address, str):
+        return ""
+    try:
+        parts = urlsplit(address if "://" in address else f"https://{address}")
+    except ValueError:
+        return ""
+    server = f"{parts.scheme}://{parts.netloc}".lower()
+    return server if server in OAUTH_SERVERS else ""
 
 
 class PortalAddress(NamedTuple):
@@ -153,20 +169,29 @@ class OAuthApp:
 
     :param portal_url: the portal's address, see :func:`parse_portal_address`.
     :param client_id: the application's id.
-    :param client_secret: the application's secret; it is sent to ``oauth_server`` and nowhere else.
-    :param oauth_server: address of the authorization server, with or without the path ``/oauth/token/``.
+    :param client_secret: the application's secret; it is sent to an authorization server and nowhere else.
+    :param oauth_server: which of :data:`OAUTH_SERVERS` to ask, with or without the path ``/oauth/token/``; a server of
+        this machine is accepted, too, for a portal that stands in for Bitrix24. ``""`` asks the one that has granted
+        the tokens, and where it cannot be reached, the other.
     :raises ValueError: when one of them is not what it should be.
     """
 
     portal_url: str
     client_id: str
     client_secret: str = field(repr=False)
-    oauth_server: str = DEFAULT_OAUTH_SERVER
+    oauth_server: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "portal_url", parse_portal_address(self.portal_url).url)
-        server = self.oauth_server.strip().rstrip("/").removesuffix("/oauth/token")
-        object.__setattr__(self, "oauth_server", parse_portal_address(server).url)
+        if server := self.oauth_server.strip().rstrip("/").removesuffix("/oauth/token"):
+            server = parse_portal_address(server).url
+            if server not in OAUTH_SERVERS and not is_loopback(urlsplit(server).hostname or ""):
+                known = " or ".join(sorted(map(portal_host, OAUTH_SERVERS)))
+                raise ValueError(
+                    f"The authorization server is {known}, not {portal_host(server)}: the application's secret goes to "
+                    "no other"
+                )
+        object.__setattr__(self, "oauth_server", server)
         if not self.client_id or not self.client_secret:
             raise ValueError("An OAuth application needs both its client_id and its client_secret")
 
@@ -181,6 +206,7 @@ class Tokens:
     :param member_id: the portal's permanent id, ``""`` if unknown.
     :param user_id: the user on whose behalf the tokens act, ``""`` if unknown.
     :param scope: what they allow, as the authorization server puts it.
+    :param oauth_server: which of :data:`OAUTH_SERVERS` has granted them, ``""`` if unknown.
     """
 
     access_token: str = field(repr=False)
@@ -189,6 +215,7 @@ class Tokens:
     member_id: str = ""
     user_id: str = ""
     scope: str = ""
+    oauth_server: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Tokens:
@@ -212,6 +239,7 @@ class Tokens:
             str(data.get("member_id") or ""),
             str(data.get("user_id") or ""),
             str(data.get("scope") or ""),
+            named_oauth_server(data.get("oauth_server") or data.get("server_endpoint")),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -223,6 +251,7 @@ class Tokens:
             "member_id": self.member_id,
             "user_id": self.user_id,
             "scope": self.scope,
+            "oauth_server": self.oauth_server,
         }
 
 

@@ -1,4 +1,4 @@
-"""Values on the wire: PHP bracket forms in, JSON bodies and batch command strings out.
+"""Values on the wire of the old API: PHP bracket forms in, JSON bodies and batch command strings out.
 
 A call inside a batch travels as a query string, a single call as JSON. So that both arrive exactly alike, values
 are first brought into the one form a query string can carry: texts, lists and mappings. What a query string
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -25,6 +26,7 @@ _RESULT = "$result"
 _ESCAPED = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _INDEX = re.compile(r"(?:0|[1-9][0-9]*)\Z", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[\[\]\x00]")
+_STEP = re.compile(r"[A-Za-z0-9_]+\Z")
 _NOT_IN_TOP_NAMES = re.compile(r"[\[\]\x00 .]")
 
 
@@ -40,6 +42,36 @@ class Reference(str):
     """A text that is meant to refer to an earlier call of the same batch, ``$result[key][field]``."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Ref:
+    """The result of an earlier call of the same batch, or a part of it, as a parameter.
+
+    ``Ref("contact")`` is the whole result of the call with this name, ``Ref("found", 0, "ID")`` the field ``ID`` of the
+    first record in a list. Calls that depend on each other are made in their order, in one request where they fit.
+
+    :param name: the name of the call.
+    :param path: where in its result: names of fields, and places in lists, from 0.
+    :raises UnsendableValueError: when this can be neither.
+
+    Documentation: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
+    """
+
+    name: str
+    path: tuple[str, ...]
+
+    def __init__(self, name: str, *path: str | int) -> None:
+        steps = tuple(str(step) for step in path)
+        if not isinstance(name, str) or not name or not all(_STEP.match(step) for step in steps):
+            raise UnsendableValueError(
+                f"Ref takes the name of a call, and names of fields or places in lists, not {(name, *path)!r}"
+            )
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "path", steps)
+
+    def __str__(self) -> str:
+        return self.name + "".join(f"[{step}]" for step in self.path)
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,12 +90,13 @@ def plain(params: Mapping[str, Any]) -> dict[str, Any]:
     ``Enum``                              its value, by this table
     ``list``, ``tuple``, other sequences  a list
     mapping                               a mapping; with the keys 0 to n-1 a list
+    ``File``                              a list of its name and its content in Base64
     numpy scalars and the like            their ``item()``, by this table
     ====================================  ==========================================
 
     :raises UnsendableValueError: for everything else, with the name of the parameter and no value.
     """
-    return {_name(key, "the parameters"): _plain(value, str(key), 1) for key, value in params.items()}
+    return {name_text(key, "the parameters"): _plain(value, str(key), 1) for key, value in params.items()}
 
 
 def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,11 +105,21 @@ def parameters(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     :raises UnsendableValueError: when one of them cannot be sent, or poses as authorization.
     """
     made = plain(params)
-    if any(name.lower() == "auth" for name in made) or (method.lower() == "batch" and _names_auth(made)):
+    refuse_auth(method, made)
+    if method.lower() == "batch" and _names_auth(made):
+        refuse_auth(method, ("auth",))
+    return made
+
+
+def refuse_auth(method: str, names: Iterable[str]) -> None:
+    """Keep parameters from posing as authorization.
+
+    :raises UnsendableValueError: when one of the names is ``auth``.
+    """
+    if any(name.lower() == "auth" for name in names):
         raise UnsendableValueError(
             f"{method}: 'auth' is not a parameter; the credentials come from the connection"
         )
-    return made
 
 
 def _names_auth(batch: Mapping[str, Any]) -> bool:
@@ -96,18 +139,25 @@ def _plain(value: Any, path: str, depth: int) -> Any:
             raise UnsendableValueError(f"{path}: nested deeper than {MAX_DEPTH} levels")
         if not isinstance(value, Mapping):
             return [_plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-        mapping = {_name(key, path): _plain(item, f"{path}[{key}]", depth + 1) for key, item in value.items()}
+        mapping = {
+            name_text(key, path): _plain(item, f"{path}[{key}]", depth + 1) for key, item in value.items()
+        }
         return _as_list(mapping)
-    return _scalar(value, path)
+    return scalar_text(value, path)
 
 
-def _scalar(value: Any, path: str) -> str:
+def scalar_text(value: Any, path: str) -> str:
+    """Give a value that is neither a list nor a mapping as text, by the table of :func:`plain`.
+
+    :param path: the parameter's name, for the error.
+    :raises UnsendableValueError: when it cannot be sent.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "Y" if value else "N"
     if isinstance(value, Enum):
-        return _scalar(value.value, path)
+        return scalar_text(value.value, path)
     if isinstance(value, (str, int)):
         return _unicode(value if isinstance(value, Reference) else str(value), path)
     if isinstance(value, float):
@@ -128,10 +178,19 @@ def _scalar(value: Any, path: str) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, Ref):
+        raise UnsendableValueError(
+            f"{path}: refers to the result of {value.name!r}, but no call of this name comes before it in a batch"
+        )
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
-        return _scalar(item(), path)
-    raise UnsendableValueError(f"{path}: a value of type {type(value).__name__} cannot be sent to Bitrix24")
+        return scalar_text(item(), path)
+    hint = (
+        "; give bytes and paths as File" if isinstance(value, bytes) or hasattr(value, "read_bytes") else ""
+    )
+    raise UnsendableValueError(
+        f"{path}: a value of type {type(value).__name__} cannot be sent to Bitrix24{hint}"
+    )
 
 
 def _unicode(text: str, path: str) -> str:
@@ -146,7 +205,12 @@ def _unicode(text: str, path: str) -> str:
     return text
 
 
-def _name(key: object, path: str) -> str:
+def name_text(key: object, path: str) -> str:
+    """Give the name of a parameter, or of something inside it, as text.
+
+    :param path: where it stands, for the error.
+    :raises UnsendableValueError: when it is neither text nor a number.
+    """
     if isinstance(key, bool) or not isinstance(key, (str, int)):
         raise UnsendableValueError(f"{path}: a name of type {type(key).__name__} cannot be sent to Bitrix24")
     return _unicode(str(key), path)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
-from airflow_provider_b24.rest.batch import Outcome, alone, exchange
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
 from airflow_provider_b24.rest.conversation import pause, wait_until_open
@@ -22,6 +21,7 @@ from airflow_provider_b24.rest.encoding import (
     command,
     parameters,
 )
+from airflow_provider_b24.rest.exchange import Outcome, alone, exchange
 from airflow_provider_b24.rest.repeating import Again, Progress
 from airflow_provider_b24.rest.wire import Conversation, Page
 

@@ -41,6 +41,16 @@ class MethodFacts:
     order: Mapping[str, str] = field(default_factory=dict)
     reports_operating: bool = True
 
+    def effect_if(self, repeatable: bool | None) -> Effect:
+        """Tell what it does to make a call twice.
+
+        :param repeatable: what the caller says about the call, ``None`` for nothing.
+        """
+        effect = self.effect or Effect.CREATES
+        if repeatable is None or repeatable is (effect is not Effect.CREATES):
+            return effect
+        return Effect.SETS if repeatable else Effect.CREATES
+
 
 _READ = MethodFacts(effect=Effect.READS)
 _BY_SMALL_ID = MethodFacts(id_field="id")
@@ -75,6 +85,8 @@ METHODS: Mapping[str, MethodFacts] = {
     "crm.category.list": _BY_SMALL_ID,
     "crm.item.list": _BY_SMALL_ID,
     "crm.type.list": _BY_SMALL_ID,
+    "humanresources.": _BY_OFFSET,
+    "mail.": _BY_OFFSET,
     "department.get": _BY_OFFSET,
     "event.": _BY_OFFSET,
     "placement.": _BY_OFFSET,
@@ -89,7 +101,7 @@ METHODS: Mapping[str, MethodFacts] = {
 _EFFECTS = dict.fromkeys(
     (
         "list", "getlist", "get", "gettypes", "types", "fields", "getfields", "getfieldslist", "search", "count",
-        "instances", "current", "info", "time", "history", "counters", "getavailable",
+        "instances", "current", "info", "time", "history", "counters", "getavailable", "tail",
     ),
     Effect.READS,
 ) | dict.fromkeys(("update", "set", "bind", "clear"), Effect.SETS) | dict.fromkeys(

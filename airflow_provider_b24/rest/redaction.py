@@ -9,7 +9,7 @@ _LOGGERS = (
     "urllib3.connectionpool", "urllib3.util.retry", "httpx",
     "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy",
 )  # fmt: skip
-_WEBHOOK_CODE = re.compile(r"(/rest/\d+/)[A-Za-z0-9_-]+")
+_WEBHOOK_CODE = re.compile(r"(/rest/(?:api/)?\d+/)[A-Za-z0-9_-]+")
 _TOKEN_QUERY = re.compile(
     r"((?:client_secret|refresh_token|access_token|auth|code|application_token)=)[^&\s\"'\\]+"
 )

@@ -8,13 +8,20 @@ that the loser is refused, waits, and finds the winner's pair in the store.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
 from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, ServerError, TransportError
 from airflow_provider_b24.rest._errors import RECONNECT, authorization_error
-from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, portal_host
+from airflow_provider_b24.rest.credentials import (
+    DEFAULT_OAUTH_SERVER,
+    OAUTH_SERVERS,
+    OAuthApp,
+    Tokens,
+    portal_host,
+)
 from airflow_provider_b24.rest.session import HEADERS, Session
 from airflow_provider_b24.rest.wire import (
     Conversation,
@@ -81,11 +88,14 @@ def renew(session: Session, progress: Progress) -> Conversation[None]:
         session.renewal_lock.release()
 
 
-def redeem(session: Session, grant_type: GrantType, grant: str) -> Conversation[Tokens]:
+def redeem(
+    session: Session, grant_type: GrantType, grant: str, *, oauth_server: str = ""
+) -> Conversation[Tokens]:
     """Exchange what a user has granted for the first pair of tokens, and keep it.
 
     Asks once: a grant works once, so that a second attempt after a lost answer could only be refused.
 
+    :param oauth_server: which of Bitrix24's authorization servers knows the grant, if it is known.
     :raises AuthError: when the authorization server does not accept it for this application.
     :raises Bitrix24Error: when the authorization server or the store fails.
     """
@@ -93,7 +103,7 @@ def redeem(session: Session, grant_type: GrantType, grant: str) -> Conversation[
         raise AuthError(
             "not_an_application", "An incoming webhook has no tokens to be granted.", portal=session.portal
         )
-    outcome = yield from _ask(session.app, grant_type, grant, session)
+    outcome = yield from _ask(session.app, grant_type, grant, oauth_server, session)
     if not isinstance(outcome, Tokens):
         raise outcome
     yield from _save(session, outcome)
@@ -165,7 +175,7 @@ def _refresh(session: Session, progress: Progress) -> Conversation[None]:
     failures, delay = 0, 0.0
     while True:
         yield from _pause(delay, session, progress)
-        outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, session)
+        outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, tokens.oauth_server, session)
         if isinstance(outcome, Tokens):
             break
         if outcome.code.lower() == "invalid_grant":
@@ -208,19 +218,34 @@ def _winner_has_stored(refresh_token: str, session: Session, progress: Progress)
 
 
 def _ask(
-    app: OAuthApp, grant_type: GrantType, grant: str, session: Session
+    app: OAuthApp, grant_type: GrantType, grant: str, granted_by: str, session: Session
 ) -> Conversation[Tokens | Bitrix24Error]:
+    """Ask an authorization server for a pair of tokens.
+
+    :param granted_by: the server that is said to know the grant. Unless the application names one, the other is asked
+        where the first cannot be reached: nothing was sent then, so that the grant is not spent.
+    """
+    first = app.oauth_server or granted_by or DEFAULT_OAUTH_SERVER
+    servers = [first] if app.oauth_server else [first, *sorted(OAUTH_SERVERS - {first})]
     query = urlencode({
         "grant_type": grant_type,
         "client_id": app.client_id,
         "client_secret": app.client_secret,
         "code" if grant_type == "authorization_code" else "refresh_token": grant,
     })  # fmt: skip
-    request = Request(
-        "GET", f"{app.oauth_server}/oauth/token/?{query}", HEADERS, None, session.patience.timeout
-    )
-    answer: Response | NoResponse = yield Send(request)
-    return _understand(answer, portal_host(app.oauth_server), session, grant)
+    asked: list[str] = []
+    while True:
+        server = servers[len(asked)]
+        asked.append(portal_host(server))
+        request = Request("GET", f"{server}/oauth/token/?{query}", HEADERS, None, session.patience.timeout)
+        answer: Response | NoResponse = yield Send(request)
+        unreached = isinstance(answer, NoResponse) and answer.failure is TransportFailure.REFUSED
+        if not unreached or len(asked) == len(servers):
+            break
+    outcome = _understand(answer, " and ".join(asked) if unreached else asked[-1], session, grant)
+    if isinstance(outcome, Tokens) and not outcome.oauth_server:
+        return replace(outcome, oauth_server=granted_by)
+    return outcome
 
 
 def _understand(

@@ -14,6 +14,7 @@ from airflow_provider_b24.exceptions import (
     ProcessLockedError,
     RateLimitError,
     ServerError,
+    TransportError,
 )
 from airflow_provider_b24.rest._errors import SYSTEM_ERRORS
 from airflow_provider_b24.rest.call import Call, Reply
@@ -28,6 +29,8 @@ logger = logging.getLogger("airflow_provider_b24.rest")
 
 _LONGEST_LOCK_DELAY = 10.0
 """Seconds. A process is locked while one request works on it, a minute at most: waiting longer gains nothing."""
+_LONGEST_RUN = 60.0
+"""Seconds a portal works on a request, at most. Until then a second one with the same key may run beside the first."""
 _NOTHING_LEFT = re.compile(r"not.?found|not.?exist|не найден|не существует|^404$", re.IGNORECASE)
 """How portals say that there is nothing to end: there is no one code for it."""
 
@@ -85,6 +88,7 @@ class Progress:
                 "delivered" if isinstance(error, EventTokenError) else "done",
             )  # fmt: skip
             return Reply(result=True)
+        lost = error.ambiguous and isinstance(error, TransportError)
         self._maybe_done |= error.ambiguous
         error.ambiguous = self._maybe_done
         if self._maybe_done and self.effect is Effect.CREATES:
@@ -92,9 +96,10 @@ class Progress:
         # A token that is still called expired after its renewals does not become good by asking again.
         if not error.retryable or isinstance(error, ExpiredTokenError):
             return error
-        return self._next_attempt(error)
+        by_key = self.effect is Effect.SETS and self._session.keeps_result(self.call)
+        return self._next_attempt(error, _LONGEST_RUN - self.seconds if lost and by_key else 0.0)
 
-    def _next_attempt(self, error: Bitrix24Error) -> Again | Bitrix24Error:
+    def _next_attempt(self, error: Bitrix24Error, shortest_delay: float) -> Again | Bitrix24Error:
         patience = self._session.patience
         if isinstance(error, OperationTimeLimitError):
             # The wait for the reset is the pacer's affair.
@@ -111,6 +116,7 @@ class Progress:
             self._failures += 1
             tries, bound = self._failures, patience.attempts
         delay = self._session.chance() * min(longest, patience.first_delay * 2 ** (tries - 1))
+        delay = max(delay, shortest_delay)
         remaining = self.remaining()
         if tries >= bound or (remaining is not None and delay >= remaining):
             return error

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_b24 import __version__
 from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError
+from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS, BatchSizes
 from airflow_provider_b24.rest.credentials import (
     Credentials,
@@ -122,6 +123,7 @@ class Session:
         self.sizes = BatchSizes(batch_size)
         self._last_line = self._announced_until = float("-inf")
         self._methods = {name.lower(): facts for name, facts in (methods or {}).items()}
+        self._facts: dict[str, MethodFacts] = {}
         self.tokens: Tokens | None = None
         self.unsaved: Tokens | None = None
         self.dead_refresh_token: str | None = None
@@ -130,7 +132,8 @@ class Session:
         self.pacer: Pacer = pacer_for(
             self.portal, tariff, operating_limit=operating_limit, shared=shared_limit, clock=clock
         )
-        self.owner, self._path = _owner_and_path(credentials)
+        self.owner, self._caller = _owner_and_caller(credentials)
+        self._keeps_results: dict[str, bool] = {}
         self.look_again_at = float("-inf")
         """When credentials that are refused are looked up again, at the earliest."""
         self._former: list[str] = []
@@ -150,19 +153,48 @@ class Session:
             return False
         self._former += self._secrets()
         self.credentials, self.tokens, self.unsaved, self.dead_refresh_token = credentials, tokens, None, None
-        self.owner, self._path = _owner_and_path(credentials)
+        self.owner, self._caller = _owner_and_caller(credentials)
         return True
 
     def facts(self, method: str) -> MethodFacts:
         """Tell what is known about a method."""
-        return facts_of(method, self._methods)
+        facts = self._facts.get(method)
+        if facts is None:
+            facts = self._facts[method] = facts_of(method, self._methods)
+        return facts
 
     def effect_of(self, call: Call) -> Effect:
-        """Tell what it does to make a call twice, by what the caller or the table says."""
-        effect = self.facts(call.method).effect or Effect.CREATES
-        if call.repeatable is None or call.repeatable is (effect is not Effect.CREATES):
-            return effect
-        return Effect.SETS if call.repeatable else Effect.CREATES
+        """Tell what it does to make a call twice, by what the caller or the table says, or by its key."""
+        effect = self.facts(call.method).effect_if(call.repeatable)
+        if effect is Effect.CREATES and call.repeatable is None and self.keeps_result(call):
+            return Effect.SETS
+        return effect
+
+    def keeps_result(self, call: Call) -> bool:
+        """Tell whether the portal keeps what it answers to a call, so that a second one with its key does no harm.
+
+        Of methods that add, the documentation and the portal's code say so; of others the portal's answer tells.
+        """
+        if call.idempotency_key is None:
+            return False
+        method = call.method.lower()
+        return self._keeps_results.get(method, method.endswith(".add"))
+
+    def note_key(self, call: Call, confirmed: str | None) -> None:
+        """Remember whether the portal has taken notice of a call's key.
+
+        :param confirmed: the key that it answered with.
+        """
+        if call.idempotency_key is None:
+            return
+        method = call.method.lower()
+        keeps = confirmed == call.idempotency_key
+        if not keeps and self._keeps_results.get(method) is not False:
+            logger.warning(
+                "%s at %s: the portal takes no notice of the idempotency key, so a repetition would be a second call.",
+                call.method, self.portal,
+            )  # fmt: skip
+        self._keeps_results[method] = keeps
 
     def timeout_of(self, method: str) -> float:
         """Seconds to wait for each part of a response: a batch may take twice as long."""
@@ -197,17 +229,21 @@ class Session:
             return answer
         return question(self.pacer)
 
-    def url(self, method: str) -> str:
-        """Where a method is called; with a webhook this is a secret."""
-        return f"{self.portal_url}{self._path}{method}"
+    def url(self, call: Call) -> str:
+        """Where a call is made; with a webhook this is a secret."""
+        return f"{self.portal_url}{self._path(call)}"
 
-    def follow(self, location: str, method: str) -> Bitrix24Error | None:
+    def _path(self, call: Call) -> str:
+        return f"{APIS[call.api].path}{self._caller}{call.method}"
+
+    def follow(self, location: str, call: Call) -> Bitrix24Error | None:
         """Go where the portal says it has moved to, if that may be trusted.
 
         :param location: the redirect's target.
+        :param call: what was answered so.
         :return: why not; ``None`` when the session now talks to the new address.
         """
-        host = ""
+        host, method = "", call.method
         try:
             parts = urlsplit(location)
             host = parts.hostname or ""
@@ -223,13 +259,13 @@ class Session:
                 method, f"{self.portal} redirects to another page of its own; is it a portal?"
             )
         new_portal = portal_host(new_url)
-        if not self._may_move_to(new_portal):
+        if not self.trusts(new_portal):
             return self._refusal(
                 method,
                 f"{self.portal} redirects to {new_portal}, which is not known to be the same portal; nothing was sent "
                 f"there. If it is, name {new_portal} in the connection's host or in its trusted_hosts.",
             )
-        if parts.path.rstrip("/") != f"{self._path}{method}":
+        if parts.path.rstrip("/") != self._path(call):
             return self._refusal(
                 method, f"{self.portal} redirects to a page of {new_portal} that is not this method."
             )
@@ -237,7 +273,8 @@ class Session:
         share_pacer(self.pacer, new_portal, self.clock)
         return None
 
-    def _may_move_to(self, portal: str) -> bool:
+    def trusts(self, portal: str) -> bool:
+        """Tell whether a host may be the portal's new address."""
         name = portal.rpartition(":")[0] or portal
         if portal in self.trusted_hosts or name in self.trusted_hosts:
             return True
@@ -272,6 +309,10 @@ class Session:
                 text = text.replace(secret, "***")
         return text[:500]
 
+    def knows_secret_in(self, text: str) -> bool:
+        """Tell whether one of this client's secrets is in a text."""
+        return any(secret and secret in text for secret in (*self._secrets(), *self._former))
+
     def _secrets(self) -> list[str]:
         own = self.credentials
         secrets = [own.code if isinstance(own, Webhook) else own.client_secret]
@@ -281,12 +322,12 @@ class Session:
         return secrets
 
 
-def _owner_and_path(credentials: Credentials) -> tuple[str, str]:
-    """Tell whose limits count, and where methods are called."""
+def _owner_and_caller(credentials: Credentials) -> tuple[str, str]:
+    """Tell whose limits count, and what stands in front of the method where one is called."""
     if isinstance(credentials, Webhook):
         secret = f"{credentials.user_id}/{credentials.code}"
-        return hashlib.sha256(secret.encode()).hexdigest()[:16], f"/rest/{secret}/"
-    return credentials.client_id, "/rest/"
+        return hashlib.sha256(secret.encode()).hexdigest()[:16], f"{secret}/"
+    return credentials.client_id, ""
 
 
 _renewal_locks: dict[str, threading.Lock] = {}

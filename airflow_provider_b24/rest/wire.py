@@ -70,6 +70,17 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Receive:
+    """Send a request, and write the body of its response bit by bit if the status is 200.
+
+    Be sent a :class:`Response`, whose body is empty then, or a :class:`NoResponse`.
+    """
+
+    request: Request
+    write: Callable[[bytes], Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait so many seconds."""
 
@@ -127,6 +138,10 @@ class Page:
     records: list[Any] = field(repr=False)
 
 
+CHUNK = 65_536
+"""Bytes that are read and written at a time."""
 _Result = TypeVar("_Result")
-Action: TypeAlias = Send | Sleep | Consult | LoadTokens | StoreTokens | LoadCredentials | Together | Page
+Action: TypeAlias = (
+    Send | Receive | Sleep | Consult | LoadTokens | StoreTokens | LoadCredentials | Together | Page
+)
 Conversation: TypeAlias = Generator[Action, Any, _Result]

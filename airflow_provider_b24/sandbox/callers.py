@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "crm", "department", "im", "task", "user", "user.userfield")
+DEFAULT_SCOPE = (
+    "bizproc",
+    "catalog",
+    "crm",
+    "department",
+    "disk",
+    "im",
+    "task",
+    "tasks",
+    "user",
+    "user.userfield",
+)
 AuthorizationRules = Literal["portal", "documentation"]
 _LETTERS = string.ascii_letters + string.digits
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
@@ -270,6 +281,7 @@ class Callers:
         self.tokens = Tokens(clock, access_token_lifetime, self.users)
         self.webhooks: dict[tuple[int, str], Webhook] = {}
         self.applications: dict[str, Application] = {}
+        self._link_tokens: dict[str, Caller] = {}
 
     def add_user(self, name: str, last_name: str, email: str = "", *, admin: bool = False) -> User:
         """Add an employee."""
@@ -316,6 +328,14 @@ class Callers:
             raise no_auth_found() if self._documented else wrong_webhook()
         return Caller(self.users[user_id], webhook.scope, f"webhook {code}")
 
+    def token_for_links(self, caller: Caller) -> str:
+        """Return what links in answers hold as `auth`: the application's token, or one for a webhook's user."""
+        if caller.application is not None:
+            return caller.application.access_token
+        token = secrets.token_hex(32)
+        self._link_tokens[token] = caller
+        return token
+
     def by_token(self, access_token: object) -> Caller:
         """Return who calls with an access token.
 
@@ -323,6 +343,8 @@ class Callers:
         """
         if not isinstance(access_token, str) or not access_token:
             raise no_auth_found()
+        if access_token in self._link_tokens:
+            return self._link_tokens[access_token]
         try:
             application, pair = self.tokens.authorize(access_token)
         except RestError as refusal:

@@ -18,9 +18,11 @@ from airflow_provider_b24.sandbox.callers import (
     Webhook,
 )
 from airflow_provider_b24.sandbox.clock import Clock
+from airflow_provider_b24.sandbox.disk import Disk
 from airflow_provider_b24.sandbox.event_tokens import EventTokens
 from airflow_provider_b24.sandbox.events import Events
 from airflow_provider_b24.sandbox.faults import Faults
+from airflow_provider_b24.sandbox.kept_results import KeptResults
 from airflow_provider_b24.sandbox.limits import LeakyBuckets, OperatingTime
 from airflow_provider_b24.sandbox.processes import (
     AcceptedAnswer,
@@ -120,6 +122,8 @@ class PortalCore(World):
         self.store.seed("department", [{"NAME": "Sandbox"}])
         self.callers = Callers(self.clock, access_token_lifetime, self.store.table("user"), authorization)
         self.robot_registry = RobotRegistry()
+        self.disk = Disk()
+        self.kept_results = KeptResults(self.clock)
         self.task_list = Tasks()
         self.events = Events()
         self.templates: dict[int, Template] = {}
@@ -352,6 +356,11 @@ class PortalCore(World):
         with self.changed:
             self._requests.append(request)
             self.changed.notify_all()
+
+    def add_file(self, name: str, data: bytes, *, user_id: int = 1) -> int:
+        """Put a file on the Drive and return its number, for `disk.file.get`."""
+        with self.changed:
+            return self.disk.add(name, data, user_id, self.clock.now()).id
 
     # Automation
 

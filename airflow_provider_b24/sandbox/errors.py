@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class RestError(Exception):
     """A call that the portal refuses.
@@ -17,9 +22,36 @@ class RestError(Exception):
         self.code = code
         self.description = description
 
-    def body(self) -> dict[str, str | int]:
+    def body(self) -> dict[str, Any]:
         """Return the answer's body."""
         return {"error": self.code, "error_description": self.description}
+
+
+class Rest3Error(RestError):
+    """A call of REST 3.0 that the portal refuses.
+
+    :param name: the code without what all of them begin with.
+    :param problems: what is wrong, by the name of the parameter.
+    """
+
+    def __init__(
+        self, status: int, name: str, description: str, problems: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(status, f"BITRIX_REST_V3_EXCEPTION_{name}", description)
+        self.problems = problems
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer's body."""
+        error: dict[str, Any] = {"code": self.code, "message": self.description}
+        if self.problems:
+            error["validation"] = [{"message": text, "field": field} for field, text in self.problems.items()]
+        return {"error": error}
+
+
+def invalid(problems: Mapping[str, str]) -> Rest3Error:
+    """Return what REST 3.0 says to parameters that are missing or of another type."""
+    name = "VALIDATION_REQUESTVALIDATIONEXCEPTION"
+    return Rest3Error(400, name, "Error validating request object", problems)
 
 
 def access_denied(description: str = "Access denied!", status: int = 403) -> RestError:

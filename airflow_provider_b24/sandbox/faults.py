@@ -58,7 +58,7 @@ class AnswerStatus:
 
 @dataclass(frozen=True, slots=True)
 class TruncateJson:
-    """Do the work and answer with the first half of the body."""
+    """Do the work and answer with the first half of the body; after half a file the connection breaks off."""
 
 
 Fault = Delay | DropConnection | AnswerHtml | AnswerStatus | TruncateJson

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow_provider_b24.sandbox import oauth, rest
+from airflow_provider_b24.sandbox.disk import Content
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.faults import (
     AnswerHtml,
@@ -20,6 +22,7 @@ from airflow_provider_b24.sandbox.faults import (
 )
 from airflow_provider_b24.sandbox.forms import parse_form
 from airflow_provider_b24.sandbox.journal import Request
+from airflow_provider_b24.sandbox.received import Received
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.faults import Fault
@@ -42,6 +45,7 @@ class _Exchange:
     ) -> None:
         self.request.status = status
         fields = {"content-type": content_type, "content-length": str(len(content))}
+        fields |= self.request.reply_headers
         if location is not None:
             fields["location"] = location
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()]
@@ -53,8 +57,8 @@ class _Exchange:
             pass
 
 
-#: Does what a request asks for; returns the status, and the body or, as text, where to redirect to.
-_Work = Callable[[], tuple[int, Mapping[str, Any] | str]]
+#: Does what a request asks for; returns the status, and JSON, a file or, as text, where to redirect to.
+_Work = Callable[[], tuple[int, Mapping[str, Any] | Content | str]]
 
 
 class FrontDoor:
@@ -97,24 +101,18 @@ class FrontDoor:
     def _rest(self, scope: Scope, body: bytes) -> tuple[Request, _Work]:
         portal = self._portal
         headers = _headers(scope)
-        received = rest.read(
-            scope["path"],
-            scope["query_string"],
-            headers.get("content-type", ""),
-            headers.get("authorization", ""),
-            body,
-        )
+        received = rest.read(scope["path"], scope["query_string"], headers, body)
         if headers.get("host", "").partition(":")[0].lower() in oauth.AUTHORIZATION_HOSTS:
             # The authorization server has one method, and it tells other things than the portal's.
             received.method = f"oauth.{received.method}"
         request = self._record(scope, headers, received)
 
-        def work() -> tuple[int, Mapping[str, Any] | str]:
+        def work() -> tuple[int, Mapping[str, Any] | Content | str]:
             if portal.moved_to is not None:
                 return 302, portal.moved_to + request.path
             client = scope["client"]
             answer = rest.answer(portal, received, client[0] if client else "")
-            request.late = received.late
+            request.late, request.reply_headers = received.late, received.reply_headers
             return answer
 
         return request, work
@@ -123,7 +121,7 @@ class FrontDoor:
         portal = self._portal
         parameters = {**parse_form(scope["query_string"]), **parse_form(body)}
         method = "oauth." + scope["path"].strip("/").removeprefix("oauth/")
-        request = self._record(scope, _headers(scope), rest.Received(method, parameters))
+        request = self._record(scope, _headers(scope), Received(method, parameters))
 
         def work() -> tuple[int, Mapping[str, Any] | str]:
             try:
@@ -135,7 +133,7 @@ class FrontDoor:
 
         return request, work
 
-    def _record(self, scope: Scope, headers: dict[str, str], received: rest.Received) -> Request:
+    def _record(self, scope: Scope, headers: dict[str, str], received: Received) -> Request:
         query: bytes = scope["query_string"]
         request = Request(
             method=received.method,
@@ -158,17 +156,36 @@ class FrontDoor:
         if isinstance(answer, str):
             await exchange.respond(status, b"", "text/html", answer)
             return
-        # Escaped beyond ASCII, as PHP writes it.
-        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
         if isinstance(fault, DropConnection):
             await self._drop(exchange)
             return
+        if isinstance(answer, Content):
+            await self._give(answer, fault, exchange)
+            return
+        # Escaped beyond ASCII, as PHP writes it.
+        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
         if isinstance(fault, Delay) and fault.after_work:
             await asyncio.sleep(fault.seconds)
         await asyncio.sleep(exchange.request.late)
         if isinstance(fault, TruncateJson):
             content = content[: len(content) // 2]
         await exchange.respond(status, content)
+
+    async def _give(self, file: Content, fault: Fault | None, exchange: _Exchange) -> None:
+        exchange.request.status = 200
+        fields = {
+            "content-type": "application/octet-stream",
+            "content-length": str(len(file.data)),
+            "content-disposition": f"attachment; filename*=utf-8''{quote(file.name)}",
+        }
+        headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+        if isinstance(fault, TruncateJson):
+            half = file.data[: len(file.data) // 2]
+            await exchange.send({"type": "http.response.body", "body": half, "more_body": True})
+            await self._drop(exchange)
+            return
+        await exchange.send({"type": "http.response.body", "body": file.data})
 
     async def _spoil_before(self, fault: Fault, exchange: _Exchange) -> bool:
         # Returns whether that was all there is to the answer.

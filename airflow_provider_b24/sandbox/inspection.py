@@ -71,7 +71,10 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 def _page(portal: Portal) -> str:
-    methods = "".join(f"<li><code>{escape(name)}</code></li>" for name in sorted(portal.methods))
+    methods, methods3 = (
+        "".join(f"<li><code>{escape(name)}</code></li>" for name in sorted(known))
+        for known in (portal.methods, portal.methods3)
+    )
     processes = "".join(
         f"<tr><td><code>{escape(process.id)}</code></td><td>{escape(process.status)}</td>"
         f"<td>{escape(process.document_id[2])}</td></tr>"
@@ -93,4 +96,6 @@ def _page(portal: Portal) -> str:
 <table>{processes or "<tr><td>none yet</td></tr>"}</table>
 <h2>Methods</h2>
 <ul>{methods}</ul>
+<h2>Methods of REST 3.0</h2>
+<ul>{methods3}</ul>
 </html>"""

@@ -17,6 +17,7 @@ class Request:
     :param status: HTTP status answered, `None` while there is none.
     :param time: when it arrived, on the portal's clock.
     :param late: by how many real seconds the calls of a batch delayed the answer.
+    :param reply_headers: what the answer's headers say, beside the usual.
     """
 
     method: str
@@ -28,3 +29,4 @@ class Request:
     time: float
     status: int | None = None
     late: float = 0.0
+    reply_headers: dict[str, str] = field(default_factory=dict, repr=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.core import PortalCore
 from airflow_provider_b24.sandbox.errors import RestError, access_denied
-from airflow_provider_b24.sandbox.records.fields import iso_date
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Portal(PortalCore):
-    """A portal with its methods, by name."""
+    """A portal with its methods, by name in small letters."""
 
     methods: dict[str, Method]
+    #: Those of REST 3.0.
+    methods3: dict[str, Rest3Method]
 
 
 @dataclass(slots=True)
@@ -126,3 +128,28 @@ class Method:
     name: str
     scope: str
     run: Callable[[MethodCall], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest3Call:
+    """One call of one method of REST 3.0.
+
+    :param params: as they came: names are case-sensitive, values have their types.
+    """
+
+    portal: Portal
+    caller: Caller
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest3Method:
+    """A method of REST 3.0.
+
+    :param keeps_result: whether it takes notice of an idempotency key, as methods that change something do.
+    """
+
+    name: str
+    scope: str
+    run: Callable[[Rest3Call], Any]
+    keeps_result: bool = False

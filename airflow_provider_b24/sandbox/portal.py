@@ -11,7 +11,7 @@ from airflow_provider_b24.sandbox import notices
 from airflow_provider_b24.sandbox.alarm import Alarm
 from airflow_provider_b24.sandbox.http import FrontDoor
 from airflow_provider_b24.sandbox.method import Portal
-from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
 from airflow_provider_b24.sandbox.oauth import AUTHORIZATION_HOSTS
 from airflow_provider_b24.sandbox.server import AsgiApp, Server
 
@@ -35,8 +35,10 @@ _TAKEN_OVER = (
     "callers",
     "changed",
     "clock",
+    "disk",
     "engine",
     "events",
+    "kept_results",
     "member_id",
     "operating",
     "queue_server",
@@ -112,6 +114,7 @@ class SandboxPortal(Portal):
             https_required=https_required,
         )
         self.methods = all_methods()
+        self.methods3 = all_methods_of_rest3()
         self.store.listeners.append(self._announce)
         self._address = (host, port)
         self._https = https

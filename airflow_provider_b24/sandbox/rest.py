@@ -7,9 +7,10 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox import rest3
+from airflow_provider_b24.sandbox.disk import Content
 from airflow_provider_b24.sandbox.errors import (
     RestError,
     https_required,
@@ -20,7 +21,8 @@ from airflow_provider_b24.sandbox.errors import (
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
 from airflow_provider_b24.sandbox.method import Listing, MethodCall, Portal
-from airflow_provider_b24.sandbox.records.fields import iso_date
+from airflow_provider_b24.sandbox.received import Received
+from airflow_provider_b24.sandbox.timing import time_of
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Caller
@@ -32,35 +34,31 @@ _USER_ID = re.compile(r"[0-9]{1,10}")
 _EARLIER = re.compile(r"\$(result|result_error|result_total|result_next)((?:\[[^\[\]]+\])+)")
 
 
-@dataclass(slots=True)
-class Received:
-    """A request to `/rest/`, read.
-
-    :param problem: why it cannot be answered, if it could not be read.
-    :param late: by how many real seconds the calls inside delay the answer.
-    """
-
-    method: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    webhook: tuple[int, str] | None = None
-    access_token: Any = None
-    problem: RestError | None = None
-    late: float = 0.0
-
-
-def read(path: str, query: bytes, content_type: str, authorization: str, body: bytes) -> Received:
+def read(path: str, query: bytes, headers: Mapping[str, str], body: bytes) -> Received:
     """Read a request.
 
     :param path: from `/rest/` on.
+    :param headers: by their names in lower case.
     """
     segments = [segment for segment in path.removeprefix("/rest").split("/") if segment]
-    received = Received(segments[-1].lower().removesuffix(".json") if segments else "")
+    is_rest3 = segments[:1] == ["api"]
+    segments = segments[1:] if is_rest3 else segments
+    received = Received(
+        segments[-1].lower().removesuffix(".json") if segments else "",
+        is_rest3=is_rest3,
+        idempotency_key=headers.get("idempotency-key"),
+        body=body,
+    )
+    content_type, authorization = headers.get("content-type", ""), headers.get("authorization", "")
     if len(segments) == 3 and _USER_ID.fullmatch(segments[0]):
         received.webhook = int(segments[0]), segments[1]
     elif len(segments) != 1:
         received.problem = method_not_found()
     try:
-        received.parameters = {**parse_form(query), **_read_body(content_type, body)}
+        if is_rest3:
+            received.parameters = rest3.read_body(content_type, body)
+        else:
+            received.parameters = {**parse_form(query), **_read_body(content_type, body)}
     except RestError as error:
         received.problem = error
     if received.webhook is None:
@@ -72,8 +70,8 @@ def read(path: str, query: bytes, content_type: str, authorization: str, body: b
     return received
 
 
-def answer(portal: Portal, received: Received, source: str) -> tuple[int, dict[str, Any]]:
-    """Answer a request.
+def answer(portal: Portal, received: Received, source: str) -> tuple[int, dict[str, Any] | Content | str]:
+    """Answer a request: with JSON, with a file, or with where it is.
 
     :param source: the caller's address, which the request limit is counted for.
     """
@@ -86,13 +84,22 @@ def answer(portal: Portal, received: Received, source: str) -> tuple[int, dict[s
             portal.buckets.pour(source)
         if received.problem is not None:
             raise received.problem
-        if received.webhook is not None:
-            caller = portal.callers.by_webhook(*received.webhook)
-        else:
-            caller = portal.callers.by_token(received.access_token)
+
+        def find_caller() -> Caller:
+            if received.webhook is not None:
+                return portal.callers.by_webhook(*received.webhook)
+            return portal.callers.by_token(received.access_token)
+
+        if received.is_rest3:
+            return 200, rest3.answer(portal, received, find_caller)
+        caller = find_caller()
         if received.method == "batch":
             return 200, _batch(portal, caller, received)
-        return 200, _call(portal, caller, received.method, received.parameters)
+        reply = _call(portal, caller, received.method, received.parameters)
+        content = reply["result"]
+        if not isinstance(content, Content):
+            return 200, reply
+        return (302, content.elsewhere) if content.elsewhere else (200, content)
     except RestError as error:
         return error.status, error.body()
 
@@ -155,7 +162,7 @@ def _call(
             reply["next"] = result.next
         if result.total is not None:
             reply["total"] = result.total
-    reply["time"] = _time(begun, processing)
+    reply["time"] = time_of(begun, processing)
     billed = "batch" if inside_batch and portal.operating_bill == "batch" else name
     operating, reset_at = portal.operating.spend(caller.key, billed, processing)
     reply["time"] |= {"operating_reset_at": reset_at, "operating": operating or 0}
@@ -192,7 +199,7 @@ def _batch(portal: Portal, caller: Caller, received: Received) -> dict[str, Any]
         for name in ("total", "next"):
             if name in reply:
                 parts[f"result_{name}"][key] = reply[name]
-    now = _time(begun, time.perf_counter() - started)
+    now = time_of(begun, time.perf_counter() - started)
     operating, reset_at = (
         portal.operating.spend(caller.key, "batch", 0.0) if on_batch else (0, int(begun) + 600)
     )
@@ -237,15 +244,3 @@ def _refer(value: Any, parts: Mapping[str, Mapping[str, Any]]) -> Any:
         else:
             referred = referred.get(key) if isinstance(referred, Mapping) else None
     return referred
-
-
-def _time(begun: float, processing: float) -> dict[str, Any]:
-    finish = begun + processing
-    return {
-        "start": begun,
-        "finish": finish,
-        "duration": processing,
-        "processing": processing,
-        "date_start": iso_date(begun),
-        "date_finish": iso_date(finish),
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_b24 import exceptions
 from airflow_provider_b24.exceptions import Bitrix24Error
 
+LARGEST_EVENT = 4_000_000
+"""Characters of JSON. Airflow puts an event into its database, and gives it to the task with all else it is told."""
 _INTEGERS = range(-(2**63), 2**64)
 
 
@@ -17,11 +20,24 @@ def event_of(payload: Mapping[str, Any]) -> TriggerEvent:
     """Make the event of a trigger.
 
     What comes from a portal can hold what Airflow cannot carry from its triggerer: half a surrogate pair, or an
-    integer of more than 64 bits. Airflow would end the triggerer over it, with all that waits there.
+    integer of more than 64 bits. Airflow would end the triggerer over it, with all that waits there. What is too large
+    becomes an error.
 
     :param payload: JSON values.
     """
-    return TriggerEvent(portable(payload))
+    carried = portable(payload)
+    if len(json.dumps(carried)) > LARGEST_EVENT:
+        carried = error_event(too_large())
+    return TriggerEvent(carried)
+
+
+def too_large(method: str = "") -> Bitrix24Error:
+    """Say that a result does not fit into an event."""
+    text = (
+        f"The result has more than {LARGEST_EVENT:,} characters, too many for what Airflow's triggerer reports. Ask "
+        "for less (select, limit), or set deferrable=False."
+    )
+    return Bitrix24Error("too_large_for_an_event", text, method=method)
 
 
 def portable(value: Any) -> Any:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from airflow_provider_b24.exceptions import AuthError
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, TransportError
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest import Coalescer
+
+NO_CONNECTION = "no_connection"
+"""Code of the error when the triggerer cannot read the connection: nothing was sent."""
 
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Shared]] = WeakKeyDictionary()
 
@@ -66,3 +69,25 @@ async def shared_portal(conn_id: str) -> AsyncIterator[Coalescer]:
             if portals.get(conn_id) is shared:
                 del portals[conn_id]
             await shared.close()
+
+
+@asynccontextmanager
+async def portal_for_worker(conn_id: str) -> AsyncIterator[Coalescer]:
+    """Give the same to a trigger whose task can do the work itself.
+
+    A triggerer may not find the connection where a worker does: it may be a team's, and triggers belong to no team, or
+    its secrets may be the workers' alone.
+
+    :raises Bitrix24Error: when the connection cannot be used; with the code :data:`NO_CONNECTION` when it cannot be
+        read.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            portal = await stack.enter_async_context(shared_portal(conn_id))
+        except Bitrix24Error:
+            raise
+        except Exception as error:
+            # Its words may hold secrets.
+            why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
+            raise TransportError(NO_CONNECTION, why) from None
+        yield portal

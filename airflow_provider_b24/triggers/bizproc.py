@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -14,10 +13,8 @@ from airflow_provider_b24.exceptions import Bitrix24Error, TransportError
 from airflow_provider_b24.operators._answer_note import AnswerNotes
 from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
-from airflow_provider_b24.triggers._shared_portal import shared_portal
+from airflow_provider_b24.triggers._shared_portal import portal_for_worker
 
-NO_CONNECTION = "no_connection"
-"""Code of the error when the triggerer cannot read the connection: nothing was sent."""
 _SECONDS_TO_SEND = 60.0
 
 
@@ -104,15 +101,7 @@ class BizprocEventSendTrigger(BaseTrigger):
         from airflow_provider_b24.rest.call import answer_params
 
         left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
-        async with AsyncExitStack() as stack:
-            try:
-                portal = await stack.enter_async_context(shared_portal(self.bitrix24_conn_id))
-            except Bitrix24Error:
-                raise
-            except Exception as error:
-                # Airflow cannot give the connection now, for example. Its words may hold secrets.
-                why = f"Nothing was sent: the connection cannot be read ({type(error).__name__})."
-                raise TransportError(NO_CONNECTION, why) from None
+        async with portal_for_worker(self.bitrix24_conn_id) as portal:
             await portal.call(
                 "bizproc.event.send",
                 answer_params(self.event_token, self.return_values, self.log_message),

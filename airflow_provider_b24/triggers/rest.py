@@ -1,4 +1,4 @@
-"""Ask a REST method from the triggerer until its answer is worth a worker."""
+"""REST methods called from the triggerer: as often as a task says, or until the answer is worth a worker."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, ConnectionConfigError
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, ConnectionConfigError, TransportError
+from airflow_provider_b24.operators._task_calls import TaskCalls, results
 from airflow_provider_b24.rest.encoding import UnsendableValueError
 from airflow_provider_b24.sensors._condition import SHORTEST_LOOK, ConditionError, holds
-from airflow_provider_b24.triggers._events import error_event, event_of
+from airflow_provider_b24.triggers._events import LARGEST_EVENT, error_event, event_of, too_large
 from airflow_provider_b24.triggers._settling import settled
-from airflow_provider_b24.triggers._shared_portal import shared_portal
+from airflow_provider_b24.triggers._shared_portal import portal_for_worker, shared_portal
+
+if TYPE_CHECKING:
+    from airflow_provider_b24.rest import Coalescer
 
 
 def fingerprint(result: Any) -> str:
@@ -139,3 +143,82 @@ class Bitrix24MethodTrigger(BaseTrigger):
         if self.judged is not None:
             return fingerprint(result) != self.judged
         return holds(self.condition, result)
+
+
+class Bitrix24CallsTrigger(BaseTrigger):
+    """Make the calls of a task once.
+
+    A triggerer can die while they are made, and the next one makes them again: so these are calls that may be repeated.
+
+    :param calls: what :meth:`~airflow_provider_b24.operators._task_calls.TaskCalls.to_json` wrote.
+    :param bitrix24_conn_id: the Airflow connection.
+    :raises ValueError: when ``calls`` is something else.
+    """
+
+    def __init__(self, *, calls: Mapping[str, Any], bitrix24_conn_id: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls = TaskCalls.parse(calls)
+        self.bitrix24_conn_id = bitrix24_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what another triggerer needs to take over."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {"calls": self.calls.to_json(), "bitrix24_conn_id": self.bitrix24_conn_id},
+        )
+
+    def __repr__(self) -> str:
+        methods = sorted({call.method for call in self.calls.calls})
+        return f"<{type(self).__name__} {', '.join(methods)} bitrix24_conn_id={self.bitrix24_conn_id}>"
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Make the calls, and report what came of them."""
+        deferred = time.monotonic()
+        event = await self._make()
+        await settled(deferred)
+        yield event_of(event)
+
+    async def _make(self) -> dict[str, Any]:
+        try:
+            async with portal_for_worker(self.bitrix24_conn_id) as portal:
+                return {"status": "result", "result": await self._results(portal)}
+        except Bitrix24Error as error:
+            return error_event(error)
+        except UnsendableValueError as error:
+            text = f"The call cannot be sent as it is. {error}"
+            return error_event(Bitrix24Error("cannot_be_sent", text))
+        except Exception as error:
+            # Its words may hold secrets.
+            text = (
+                f"Calling failed ({type(error).__name__}); the portal may have done the calls all the same."
+            )
+            return error_event(TransportError("calling_failed", text, ambiguous=True))
+
+    async def _results(self, portal: Coalescer) -> Any:
+        """Make the calls; one travels together with those of other tasks."""
+        asked = self.calls
+        if asked.many:
+            outcomes = results(await portal.client.batch(asked.calls, halt=asked.halt))
+            return [
+                error_event(one) if isinstance(one, Bitrix24Error) else {"result": one} for one in outcomes
+            ]
+        [call] = asked.calls
+        if asked.limit is None:
+            reply = await portal.call(
+                call.method,
+                call.params,
+                repeatable=call.repeatable,
+                api=call.api,
+                idempotency_key=call.idempotency_key,
+            )
+            return reply.result
+        rows: list[Any] = []
+        length = 0
+        async for page in portal.client.pages(
+            call.method, call.params, id_field=asked.id_field, limit=asked.limit, api=call.api
+        ):
+            rows += page
+            length += len(json.dumps(page))
+            if length > LARGEST_EVENT:
+                raise too_large(call.method)
+        return rows

@@ -22,6 +22,7 @@ def test_every_example_is_known_to_airflow_and_nothing_else_is_needed(live_airfl
         "example_bitrix24_answer_without_robot_dag",
         "example_bitrix24_approval",
         "example_bitrix24_external_worker",
+        "example_bitrix24_list_to_object_storage",
         "example_bitrix24_make_offer",
         "example_bitrix24_score_lead",
         "example_bitrix24_waiting_calls",
@@ -187,3 +188,20 @@ def test_approval_waits_for_a_person_and_answers_with_the_decision(
     process.wait(SECONDS)
 
     assert process.answers["Approval"] == {"approved": "Y", "remark": "decided by 1"}
+
+
+def test_list_to_object_storage_writes_all_leads_and_reads_them_again(
+    live_airflow: LocalAirflow, live_portal: SandboxPortal, tmp_path
+) -> None:
+    dag_id = "example_bitrix24_list_to_object_storage"
+    live_portal.add_records("lead", [{"TITLE": "new", "STATUS_ID": "NEW"}] * 120)
+    leads = len(live_portal.records("lead"))
+
+    run_id = live_airflow.trigger(dag_id, {"folder": f"file://{tmp_path}/out"})
+    live_airflow.wait_for_run(dag_id, run_id, timeout=SECONDS)
+
+    [file] = (tmp_path / "out").iterdir()
+    assert live_airflow.xcom(dag_id, run_id, "leads") == {"path": f"file://{file}", "rows": leads}
+    counts = live_airflow.xcom(dag_id, run_id, "count_by_status")
+    assert counts["NEW"] >= 120
+    assert sum(counts.values()) == len(file.read_text().splitlines()) == leads

@@ -56,6 +56,14 @@ class Blocking:
         with Bitrix24Hook(self.conn_id) as hook:
             return sum(1 for _ in hook.iterate(*args))
 
+    def download(self, *args, **options):
+        with Bitrix24Hook(self.conn_id) as hook:
+            return hook.download(*args, **options)
+
+    def pages(self, *args, **options):
+        with Bitrix24Hook(self.conn_id) as hook:
+            return list(hook.pages(*args, **options))
+
 
 class InALoop:
     """Uses the hook as a trigger does."""
@@ -81,6 +89,15 @@ class InALoop:
             async for _ in hook.async_iterate(*args):
                 count += 1
             return count
+
+        return self._run(read)
+
+    def download(self, *args, **options):
+        return self._run(lambda hook: hook.async_download(*args, **options))
+
+    def pages(self, *args, **options):
+        async def read(hook):
+            return [page async for page in hook.async_pages(*args, **options)]
 
         return self._run(read)
 
@@ -186,6 +203,20 @@ class TestCalling:
         records = way(connection).iterate("crm.item.list", {"entityTypeId": 147}, id_field="id")
 
         assert [record["id"] for record in records] == list(range(1, 121))
+
+    def test_a_file_is_downloaded(self, connection, portal, way, tmp_path):
+        number = portal.add_file("a.txt", b"abc")
+
+        assert way(connection).download(number, tmp_path / "b.txt", max_bytes=3) == 3
+        assert (tmp_path / "b.txt").read_bytes() == b"abc"
+
+    def test_a_list_may_be_read_by_page(self, connection, portal, way):
+        portal.add_records("lead", 130)
+
+        pages = way(connection).pages("crm.lead.list", {"filter": {">ID": 20}}, limit=100)
+
+        assert [int(record["ID"]) for page in pages for record in page] == list(range(21, 121))
+        assert len(pages) > 1
 
     def test_a_list_that_is_refused_raises(self, connection, way):
         with pytest.raises(Bitrix24Error, match=r"no\.such\.list"):
@@ -466,3 +497,18 @@ class TestMetrics:
         assert use.call("profile")["ID"] == "1"
         assert len(use.batch([("profile", {})] * 60)) == 60
         assert len(use.iterate("crm.lead.list")) == 75
+
+
+@WAYS
+def test_everything_that_calls_can_call_rest3(connection, way):
+    hook = way(connection)
+    add = ("tasks.task.add", {"fields": {"title": "Report", "creatorId": 1, "responsibleId": 1}})
+    made = [hook.call(*add, api="v3", idempotency_key="k1")["item"]["id"] for _ in range(2)]
+    read, updated = hook.batch(
+        [("tasks.task.get", {"id": 1}), ("tasks.task.update", {"id": 1, "fields": {"title": "New"}})],
+        api="v3",
+    )
+
+    assert made == [1, 1]
+    assert (read.result["item"]["id"], updated.result) == (1, {"result": True})
+    assert hook.iterate("tasks.task.list", {"select": ["title"]}, api="v3") == [{"id": 1, "title": "New"}]

@@ -13,12 +13,14 @@ import pytest
 PROGRAM = """
 import json
 from airflow_provider_b24.operators.bizproc import BizprocEventSendOperator
+from airflow_provider_b24.operators.rest import Bitrix24Operator
 from airflow_provider_b24.sensors.bizproc import BizprocTaskSensor, BizprocWorkflowSensor
 from airflow_provider_b24.sensors.external_result import ExternalResultSensor
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
 
 tasks = [
     (BizprocEventSendOperator, {}),
+    (Bitrix24Operator, {"method": "profile"}),
     (ExternalResultSensor, {"source_task_id": "hand_out"}),
     (Bitrix24MethodSensor, {"method": "crm.lead.list"}),
     (BizprocWorkflowSensor, {"workflow_id": "1"}),
@@ -32,6 +34,7 @@ print(json.dumps({
 """
 TASKS = [
     "BizprocEventSendOperator",
+    "Bitrix24Operator",
     "ExternalResultSensor",
     "Bitrix24MethodSensor",
     "BizprocWorkflowSensor",

@@ -44,7 +44,7 @@ MODULES = [
     for part in ("hooks", "operators", "sensors", "triggers")
     for entry in INFO[part]
     for module in entry["python-modules"]
-]
+] + [entry["python-module"] for entry in INFO["transfers"]]
 
 
 @pytest.mark.parametrize("module", MODULES)

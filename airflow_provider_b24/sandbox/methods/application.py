@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Method, MethodCall
-from airflow_provider_b24.sandbox.records.fields import iso_date
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Application

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_b24.sandbox.errors import RestError, access_denied
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
-from airflow_provider_b24.sandbox.records.fields import iso_date
 from airflow_provider_b24.sandbox.records.table import columns, cut, find
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.tasks import Task

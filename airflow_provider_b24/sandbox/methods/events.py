@@ -9,8 +9,8 @@ from airflow_provider_b24.sandbox.errors import RestError, access_denied
 from airflow_provider_b24.sandbox.events import EVENTS, QUEUE_COLUMNS, Binding, event_exists
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
-from airflow_provider_b24.sandbox.records.fields import iso_date
 from airflow_provider_b24.sandbox.records.table import cut, find
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.callers import Application

@@ -8,8 +8,8 @@ from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.processes import DocumentId, Process, document_type
 from airflow_provider_b24.sandbox.records import filters
-from airflow_provider_b24.sandbox.records.fields import iso_date
 from airflow_provider_b24.sandbox.records.table import columns, cut, find
+from airflow_provider_b24.sandbox.timing import iso_date
 
 _COLUMNS = columns(
     ID="string",

@@ -141,11 +141,6 @@ def sort_key(key: Value) -> tuple[int, float, str]:
     return (2, 0.0, key) if isinstance(key, str) else (1, key, "")
 
 
-def iso_date(moment: float) -> str:
-    """Return a moment the way the portal writes dates."""
-    return datetime.fromtimestamp(int(moment), UTC).isoformat()
-
-
 def _as_number(value: object) -> float | None:
     if isinstance(value, int | float):
         return float(value)

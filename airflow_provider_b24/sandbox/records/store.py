@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.records.directories import directories, semantics, stages_of
-from airflow_provider_b24.sandbox.records.fields import Field, iso_date
 from airflow_provider_b24.sandbox.records.schemas import schema_of
 from airflow_provider_b24.sandbox.records.table import Table
+from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.records.fields import Field
 
 Verb = Literal["add", "update", "delete"]
 
@@ -92,7 +93,9 @@ class Store:
         """
         table = self.table(kind)
         if isinstance(records, int):
-            records = [{} for _ in range(records)]
+            name = "TITLE" if "TITLE" in table.schema.fields else "NAME"
+            first = table.next_number
+            records = [{name: f"{kind} {first + index}"} for index in range(records)]
         now = iso_date(self._clock.now())
         times = dict.fromkeys(table.schema.created, now)
         numbers = []

@@ -114,6 +114,13 @@ class Table:
             return None
         return {field.name: row.get(field.name, field.default) for field in self.fields}
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all fields of all records, in the order of their numbers."""
+        return [
+            {field.name: row.get(field.name, field.default) for field in self.fields}
+            for row in map(self.row, self)
+        ]
+
     def add(self, values: Mapping[str, Any], number: int | None = None) -> int:
         """Store a record and return its number.
 

@@ -205,6 +205,24 @@ class TestForgedInstallEvent:
             assert httpx.post(events, data=form).status_code == 200
             assert attacker.requests == []
 
+    @pytest.mark.parametrize(
+        ("named", "first"),
+        [
+            ("https://oauth.bitrix24.tech/rest/", "oauth.bitrix24.tech:443"),
+            ("https://oauth.bitrix.info/rest/", "oauth.bitrix.info:443"),
+            ("https://oauth.example.com/rest/", "oauth.bitrix.info:443"),
+        ],
+    )
+    def test_chooses_between_bitrix24s_authorization_servers_and_names_no_other(
+        self, bitrix, connect, events, stored, reached, named, first
+    ):
+        connect(oauth_server=None)
+        form = install_form(bitrix) | {"auth[server_endpoint]": named}
+        assert httpx.post(events, data=form, trust_env=False).status_code == 503
+        assert reached[0] == first
+        assert sorted(reached) == ["oauth.bitrix.info:443", "oauth.bitrix24.tech:443"]
+        assert stored() is None
+
 
 class TestRefusedEvent:
     @pytest.mark.parametrize(

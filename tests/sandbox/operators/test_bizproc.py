@@ -237,12 +237,12 @@ def test_what_the_triggerer_has_no_connection_for_is_sent_by_the_task(
     portal, waiting_process, run_task, monkeypatch
 ):
     """Airflow's triggers belong to no team, and find no team's connection."""
-    from airflow_provider_b24.triggers import bizproc
+    from airflow_provider_b24.triggers import _shared_portal
 
     def no_connection(conn_id):
         raise AirflowNotFoundException(f"The conn_id {conn_id!r} isn't defined")
 
-    monkeypatch.setattr(bizproc, "shared_portal", no_connection)
+    monkeypatch.setattr(_shared_portal, "shared_portal", no_connection)
     done = run_task(
         BizprocEventSendOperator(task_id="answer", event_token=waiting_process.waiting_for, deferrable=True)
     )

@@ -159,6 +159,54 @@ def free_clock() -> FreeClock:
     return FreeClock()
 
 
+class Blocking:
+    """A client, asked without an event loop."""
+
+    def __init__(self, credentials, clock, api="v2", **options):
+        self._client = Bitrix24Client(credentials, clock=clock, sleep=clock.sleep, **options)
+        self._api = {"api": api}
+
+    def call(self, method, params=None, **options):
+        return self._client.call(method, params, **self._api | options)
+
+    def batch(self, calls, **options):
+        return self._client.batch(calls, **self._api | options)
+
+    def iterate(self, method, params=None, **options):
+        return list(self._client.iterate(method, params, **self._api | options))
+
+
+class InALoop:
+    """The same in an event loop of its own each time."""
+
+    def __init__(self, credentials, clock, api="v2", **options):
+        self._client = AsyncBitrix24Client(credentials, clock=clock, sleep=clock.asleep, **options)
+        self._api = {"api": api}
+
+    def call(self, method, params=None, **options):
+        return asyncio.run(self._client.call(method, params, **self._api | options))
+
+    def batch(self, calls, **options):
+        return asyncio.run(self._client.batch(calls, **self._api | options))
+
+    def iterate(self, method, params=None, **options):
+        async def read():
+            return [record async for record in self._client.iterate(method, params, **self._api | options)]
+
+        return asyncio.run(read())
+
+
+@pytest.fixture(params=[Blocking, InALoop], ids=["blocking", "async"])
+def make_any_client(request, free_clock):
+    """Makes a client, of either kind, that is asked in the same way and waits for nothing."""
+
+    def make(credentials, **options):
+        options.setdefault("patience", Patience(timeout=5.0, attempts=4))
+        return request.param(credentials, free_clock, **options)
+
+    return make
+
+
 class FirmStore:
     """A token store that threads may share, with a count of what was stored."""
 

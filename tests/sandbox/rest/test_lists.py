@@ -103,3 +103,75 @@ def test_reading_can_be_left(portal, portal_webhook, quick, fresh_clock):
         assert first["ID"] == "1"
         assert client.call("profile").result["ID"] == "1"
     assert len(portal.requests) == 2
+
+
+def pages_blocking(webhook, method, params, options, **settings):
+    with Bitrix24Client(webhook, **settings) as client:
+        yield from client.pages(method, params, **options)
+
+
+def pages_in_a_loop(webhook, method, params, options, **settings):
+    """The pages of the client for an event loop, one by one."""
+    client = AsyncBitrix24Client(webhook, **settings)
+    pages = client.pages(method, params, **options)
+    with asyncio.Runner() as runner:
+        try:
+            while True:
+                yield runner.run(anext(pages))
+        except StopAsyncIteration:
+            return
+        finally:
+            runner.run(pages.aclose())
+            runner.run(client.close())
+
+
+@pytest.fixture(params=[pages_blocking, pages_in_a_loop])
+def pages(request, portal_webhook, quick, free_clock):
+    sleep = free_clock.sleep if request.param is pages_blocking else free_clock.asleep
+
+    def run(method, params=None, **options):
+        settings = {"patience": quick, "clock": free_clock, "sleep": sleep}
+        return request.param(portal_webhook, method, params, options, **settings)
+
+    return run
+
+
+def test_pages_hold_the_records_that_a_reading_gives_one_by_one(pages, portal):
+    portal.add_records("lead", 777)
+
+    read = list(pages("crm.lead.list", limit=730))
+
+    assert [int(record["ID"]) for page in read for record in page] == list(range(1, 731))
+    assert all(1 <= len(page) <= 50 for page in read)
+
+
+def test_no_page_is_asked_for_before_somebody_wants_it(pages, portal):
+    portal.add_records("lead", 20_000)
+    reading = pages("crm.lead.list")
+
+    assert portal.requests == []
+    next(reading)
+    requests = len(portal.requests)
+    assert requests == 1
+    reading.close()
+    assert len(portal.requests) == requests
+
+
+def test_a_reading_that_broke_off_goes_on_behind_its_last_page(pages, portal):
+    portal.add_records("lead", 6000)
+    read = []
+
+    def break_off():
+        for page in pages("crm.lead.list"):
+            read.extend(page)
+            if len(read) > 2600:
+                portal.faults.add(AnswerHtml(502), times=None)
+
+    with pytest.raises(Bitrix24Error):
+        break_off()
+    assert len(read) < 6000
+    portal.faults.clear()
+    for page in pages("crm.lead.list", {"filter": {">ID": read[-1]["ID"]}}):
+        read += page
+
+    assert [int(record["ID"]) for record in read] == list(range(1, 6001))

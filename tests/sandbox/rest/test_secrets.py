@@ -13,6 +13,7 @@ from airflow_provider_b24.sandbox import AnswerHtml, DropConnection, SandboxPort
 # The source lines in a trace must not be what the test finds.
 EVENT_TOKEN = "-".join(("ev3nt", "s3cr3t"))
 PARAMS = {"EVENT_TOKEN": EVENT_TOKEN}
+METHODS = {"v2": "profile", "v3": "tasks.task.list"}
 CLIENT_LOGGERS = ("airflow_provider_b24.rest", "urllib3", "requests", "httpx", "httpcore", "asyncio")
 
 
@@ -32,24 +33,24 @@ def everything(caplog):
     return text
 
 
-def use_blocking(credentials, store, **options):
+def use_blocking(credentials, store, api="v2", **options):
     errors = []
     with Bitrix24Client(credentials, token_store=store, **options) as client:
-        for method in ("profile", "no.such.method", "profile"):
+        for method in (METHODS[api], "no.such.method", METHODS[api]):
             try:
-                client.call(method, PARAMS)
+                client.call(method, PARAMS, api=api)
             except Bitrix24Error as error:
                 errors.append(error)
     return errors
 
 
-def use_async(credentials, store, **options):
+def use_async(credentials, store, api="v2", **options):
     async def run():
         errors = []
         async with AsyncBitrix24Client(credentials, token_store=store, **options) as client:
-            for method in ("profile", "no.such.method", "profile"):
+            for method in (METHODS[api], "no.such.method", METHODS[api]):
                 try:
-                    await client.call(method, PARAMS)
+                    await client.call(method, PARAMS, api=api)
                 except Bitrix24Error as error:
                     errors.append(error)
         return errors
@@ -62,8 +63,11 @@ def printed(errors):
 
 
 @pytest.mark.parametrize("use", [use_blocking, use_async])
+@pytest.mark.parametrize("api", ["v2", "v3"])
 @pytest.mark.parametrize("trouble", ["none", "drops", "pages", "moves"])
-def test_a_webhooks_code_shows_nowhere(portal, portal_webhook, quick, fresh_clock, everything, use, trouble):
+def test_a_webhooks_code_shows_nowhere(
+    portal, portal_webhook, quick, fresh_clock, everything, use, api, trouble
+):
     if trouble == "drops":
         portal.faults.add(DropConnection(), times=None)
     if trouble == "pages":
@@ -71,10 +75,10 @@ def test_a_webhooks_code_shows_nowhere(portal, portal_webhook, quick, fresh_cloc
     with SandboxPortal() as other:
         if trouble == "moves":
             portal.move_to(other.url)
-        errors = use(portal_webhook, None, patience=quick, clock=fresh_clock)
+        errors = use(portal_webhook, None, api, patience=quick, clock=fresh_clock)
 
     assert len(errors) == (1 if trouble == "none" else 3)
-    assert "profile at 127.0.0.1" in everything()
+    assert f"{METHODS[api]} at 127.0.0.1" in everything()
     for text in (everything(), printed(errors)):
         assert portal_webhook.code not in text
         assert EVENT_TOKEN not in text
@@ -91,11 +95,12 @@ def test_a_refused_connection_shows_no_code(closed_port, quick, fresh_clock, eve
 
 
 @pytest.mark.parametrize("use", [use_blocking, use_async])
-def test_tokens_and_the_client_secret_show_nowhere(portal, portal_app, firm_store, everything, use):
+@pytest.mark.parametrize("api", ["v2", "v3"])
+def test_tokens_and_the_client_secret_show_nowhere(portal, portal_app, firm_store, everything, use, api):
     portal.expire_access_tokens()
     before = firm_store.load()
 
-    errors = use(portal_app, firm_store)
+    errors = use(portal_app, firm_store, api)
 
     after = firm_store.load()
     assert before != after

@@ -57,6 +57,13 @@ def test_a_connection_uri_from_the_environment_is_understood(monkeypatch):
     assert PortalConnection.load("crm").portal_url == "http://localhost:8000"
 
 
+def test_an_authorization_server_that_is_not_bitrix24s_is_refused():
+    extra = {"client_id": "app.1", "client_secret": SECRET, "oauth_server": "https://oauth.example.com"}
+    with pytest.raises(ConnectionConfigError, match="not oauth.example.com") as caught:
+        read(host="example.bitrix24.com", extra=extra)
+    assert SECRET not in str(caught.value)
+
+
 def test_a_client_id_makes_it_an_oauth_application():
     connection = read(
         host="example.bitrix24.com",
@@ -65,7 +72,7 @@ def test_a_client_id_makes_it_an_oauth_application():
             "client_secret": SECRET,
             "access_token": "a",
             "refresh_token": "r",
-            "oauth_server": "https://oauth.example.com",
+            "oauth_server": "https://oauth.bitrix24.tech",
             "member_id": "m",
             "application_token": "t",
             "tariff": "enterprise",
@@ -75,7 +82,7 @@ def test_a_client_id_makes_it_an_oauth_application():
     )
     assert connection.kind == "oauth"
     assert connection.credentials == OAuthApp(
-        "https://example.bitrix24.com", "app.1", SECRET, "https://oauth.example.com"
+        "https://example.bitrix24.com", "app.1", SECRET, "https://oauth.bitrix24.tech"
     )
     assert connection.tokens is not None
     assert connection.tokens.refresh_token == "r"

@@ -3,6 +3,8 @@
 import pytest
 
 from airflow_provider_b24.rest import Call, Reply, ReplyTime
+from airflow_provider_b24.rest.conversation import converse
+from airflow_provider_b24.rest.encoding import UnsendableValueError
 
 
 def test_a_call_hides_its_parameters():
@@ -51,3 +53,18 @@ def test_a_time_that_makes_no_sense_is_none(time):
 @pytest.mark.parametrize("value", [None, True, "many", [1]])
 def test_a_total_that_is_no_number_is_none(value):
     assert Reply.from_json({"result": 1, "total": value}).total is None
+
+
+class TestRest3:
+    @pytest.mark.parametrize("api", ["v1", "v4", "", None, 3])
+    def test_there_are_two_versions(self, api):
+        with pytest.raises(UnsendableValueError, match="'v2' or 'v3'"):
+            Call("profile", api=api)
+
+    def test_a_key_does_not_show_in_repr(self):
+        assert "k3y" not in repr(Call("tasks.task.add", {}, api="v3", idempotency_key="k3y"))
+
+    @pytest.mark.parametrize("name", ["auth", "AUTH"])
+    def test_no_parameter_poses_as_authorization(self, name, open_session, drive):
+        with pytest.raises(UnsendableValueError, match="'auth' is not a parameter"):
+            drive([]).hold(converse(Call("tasks.task.get", {name: "x"}, api="v3"), open_session()))

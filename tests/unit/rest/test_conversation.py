@@ -18,6 +18,7 @@ from airflow_provider_b24.exceptions import (
     TransportError,
 )
 from airflow_provider_b24.rest import Call, Observer, Webhook
+from airflow_provider_b24.rest.batch import converse_batch
 from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
@@ -607,3 +608,78 @@ def test_an_observer_hears_of_requests_retries_and_waits(open_session, drive, an
         ("retry", "moved"),
         ("request", method, new, 5, 200, None),
     ]
+
+
+class TestRest3:
+    """What the sandbox does not say, or says otherwise."""
+
+    CALL = Call("tasks.task.get", {"id": 1}, api="v3")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"error": "expired_token", "error_description": "The access token provided has expired"},
+            {"error": {"code": "BITRIX_REST_V3_EXCEPTION_ACCESSDENIEDEXCEPTION", "message": "Access denied"}},
+        ],
+        ids=["documentation", "portals"],
+    )
+    def test_an_expired_token_is_renewed_whichever_word_the_portal_has_for_it(
+        self, body, open_session, drive, oauth_app, token_pair, answer, ok
+    ):
+        driver = drive(
+            [answer(body, 401), answer({"access_token": "access-1", "refresh_token": "refresh-1"}), ok({})],
+            stored=token_pair,
+        )
+        driver.hold(converse(self.CALL, open_session(oauth_app)))
+
+        assert [body["auth"] for body in driver.bodies()] == ["access-0", "access-1"]
+
+    @pytest.mark.parametrize("status", [200, 400])
+    def test_an_error_object_is_an_error_whatever_its_status(self, status, open_session, drive, answer):
+        body = {"error": {"code": "BITRIX_REST_V3_EXCEPTION_INVALIDORDEREXCEPTION", "message": "Order?"}}
+        with pytest.raises(Bitrix24Error, match=r"Order\?"):
+            drive([answer(body, status)]).hold(converse(self.CALL, open_session()))
+
+    @pytest.mark.parametrize(
+        "validation", [None, {}, "text", [None], [{"field": None, "message": None}], [{}]]
+    )
+    def test_strange_details_do_not_hide_the_message(self, validation, open_session, drive, answer):
+        body = {"error": {"code": "X", "message": "What is wrong", "validation": validation}}
+        with pytest.raises(Bitrix24Error, match="What is wrong"):
+            drive([answer(body, 400)]).hold(converse(self.CALL, open_session()))
+
+    def test_secrets_in_what_it_says_are_taken_out(self, open_session, drive, answer):
+        problem = {"field": "x", "message": "s3cr3tcode is wrong"}
+        body = {"error": {"code": "X", "message": "No", "validation": [problem]}}
+        with pytest.raises(Bitrix24Error) as caught:
+            drive([answer(body, 400)]).hold(converse(self.CALL, open_session()))
+        assert "s3cr3tcode" not in str(caught.value)
+        assert "x: *** is wrong" in str(caught.value)
+
+    def test_the_key_travels_as_a_header_and_not_in_the_body(self, open_session, drive, ok):
+        driver = drive([ok({})])
+        call = Call("tasks.task.add", {"fields": {}}, api="v3", idempotency_key="k1")
+        driver.hold(converse(call, open_session()))
+        assert driver.requests[0].headers["Idempotency-Key"] == "k1"
+        assert driver.bodies() == [{"fields": {}}]
+
+    @pytest.mark.parametrize("result", [[{"item": {}}], {"0": {"item": {}}}, "text", None, {"a": {}}])
+    def test_a_batch_whose_answer_is_not_for_each_call_may_have_been_done(
+        self, result, open_session, drive, ok
+    ):
+        calls = [Call("tasks.task.get", {"id": number}, api="v3") for number in (1, 2)]
+        outcomes = drive([ok(result)]).hold(converse_batch(calls, open_session(attempts=1)))
+        assert [outcome.code for outcome in outcomes] == ["unreadable_answer"] * 2
+        assert all(outcome.ambiguous for outcome in outcomes)
+
+    @pytest.mark.parametrize("result", [[{"a": 1}, {"a": 2}], {"0": {"a": 1}, "1": {"a": 2}}])
+    def test_a_batch_may_be_answered_by_array_or_by_number(
+        self, result, open_session, drive, oauth_app, token_pair, ok
+    ):
+        driver = drive([ok(result)], stored=token_pair)
+        calls = [Call("tasks.task.get", {"id": number}, api="v3") for number in (1, 2)]
+        outcomes = driver.hold(converse_batch(calls, open_session(oauth_app)))
+        assert [outcome.result for outcome in outcomes] == [{"a": 1}, {"a": 2}]
+        [body] = driver.bodies()
+        assert body["auth"] == "access-0"
+        assert body["1"] == {"method": "tasks.task.get", "query": {"id": 2}}

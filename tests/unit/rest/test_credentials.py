@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_provider_b24.rest import OAuthApp, Tokens, Webhook, parse_portal_address
+from airflow_provider_b24.rest.credentials import named_oauth_server
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,7 @@ def test_an_address_is_read_in_the_forms_people_have_it_in(address, url):
         "https://example.bitrix24.com/rest/1/abc123",
         "example.bitrix24.com/rest/1/abc123/profile.json",
         "https://example.bitrix24.com/rest/1/abc123/crm.deal.list",
+        "https://example.bitrix24.com/rest/api/1/abc123/",
     ],
 )
 def test_a_pasted_webhook_url_is_understood(address):
@@ -126,3 +128,66 @@ def test_tokens_survive_storage():
 def test_what_is_no_pair_of_tokens_is_refused(data, reason):
     with pytest.raises(ValueError, match=reason):
         Tokens.from_json(data)
+
+
+class TestAuthorizationServers:
+    @pytest.mark.parametrize("server", ["", " ", "/oauth/token/"])
+    def test_none_need_be_named(self, server):
+        assert OAuthApp("example.bitrix24.com", "id", "secret", server).oauth_server == ""
+
+    @pytest.mark.parametrize(
+        ("server", "url"),
+        [
+            ("oauth.bitrix24.tech", "https://oauth.bitrix24.tech"),
+            ("https://OAUTH.bitrix.info:443/oauth/token/", "https://oauth.bitrix.info"),
+            ("http://127.0.0.1:8024", "http://127.0.0.1:8024"),
+            ("https://localhost:8443", "https://localhost:8443"),
+        ],
+    )
+    def test_bitrix24s_own_and_those_of_this_machine_are_accepted(self, server, url):
+        assert OAuthApp("example.bitrix24.com", "id", "secret", server).oauth_server == url
+
+    @pytest.mark.parametrize(
+        "server",
+        [
+            "https://oauth.example.com",
+            "https://example.bitrix24.com",
+            "https://oauth.bitrix.info.example.com",
+            "https://oauth.bitrix.info:8443",
+            "https://oauth.bitrix24.tech.",
+            "https://10.0.0.1",
+        ],
+    )
+    def test_the_secret_goes_to_no_other(self, server):
+        with pytest.raises(ValueError, match=r"oauth.bitrix.info or oauth.bitrix24.tech, not|no usable host"):
+            OAuthApp("example.bitrix24.com", "id", "secret", server)
+
+    @pytest.mark.parametrize(
+        ("address", "server"),
+        [
+            ("https://oauth.bitrix.info/rest/", "https://oauth.bitrix.info"),
+            ("https://oauth.bitrix24.tech/rest/", "https://oauth.bitrix24.tech"),
+            ("oauth.bitrix24.tech", "https://oauth.bitrix24.tech"),
+            ("http://oauth.bitrix.info/rest/", ""),
+            ("https://oauth.bitrix.info@example.com/", ""),
+            ("https://example.com/oauth.bitrix.info", ""),
+            ("https://oauth.bitrix.info:8443/", ""),
+            ("http://127.0.0.1:8024/rest/", ""),
+            ("https://[oauth.bitrix.info", ""),
+            ("", ""),
+            (None, ""),
+            (["https://oauth.bitrix.info"], ""),
+        ],
+    )
+    def test_whoever_names_one_can_only_choose_between_the_two(self, address, server):
+        assert named_oauth_server(address) == server
+
+    def test_tokens_remember_who_has_granted_them(self):
+        answered = {
+            "access_token": "a",
+            "refresh_token": "r",
+            "server_endpoint": "https://oauth.bitrix24.tech/rest/",
+        }
+        tokens = Tokens.from_json(answered)
+        assert tokens.oauth_server == "https://oauth.bitrix24.tech"
+        assert Tokens.from_json(tokens.to_json()) == tokens

@@ -56,11 +56,88 @@ def test_each_system_error_is_its_own_kind(status, code, kind, retryable):
     assert "crm.deal.get at example.bitrix24.com" in str(error)
 
 
-def test_wrong_credentials_of_a_webhook_are_told_beside_missing_rights():
-    error = system_error("INVALID_CREDENTIALS", "", 401, "profile", "p")
+V3 = "BITRIX_REST_V3_EXCEPTION_"
 
-    assert "code is mistyped" in error.description
-    assert "lacks the rights" in error.description
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "advice"),
+    [
+        (403, V3 + "ACCESSDENIEDEXCEPTION", AuthError, "may not do this to this object"),
+        (400, V3 + "ACCESSDENIEDEXCEPTION", AuthError, "may not do this to this object"),
+        (403, V3 + "INSUFFICIENTSCOPEEXCEPTION", AuthError, "missing permission"),
+        (403, V3 + "LICENSEEXCEPTION", PortalBlockedError, "commercial plan"),
+        (402, V3 + "RESTUNAVAILABLEEXCEPTION", PortalBlockedError, "commercial plan"),
+        (429, V3 + "RATELIMITEXCEPTION", OperationTimeLimitError, "operating time"),
+        (404, V3 + "METHODNOTFOUNDEXCEPTION", Bitrix24Error, "without api='v3'"),
+        (422, V3 + "IDEMPOTENCYKEYREUSEDEXCEPTION", Bitrix24Error, "take another key"),
+        (400, V3 + "INVALIDIDEMPOTENCYKEYEXCEPTION", Bitrix24Error, "another one"),
+        (500, V3 + "INTERNAL_INTERNALEXCEPTION", ServerError, "try again later"),
+        (400, V3 + "ENTITYNOTFOUNDEXCEPTION", Bitrix24Error, "What the portal says"),
+    ],
+)
+def test_each_error_of_rest3_is_its_own_kind(status, code, kind, advice):
+    error = system_error(code, "What the portal says", status, "tasks.task.get", "p")
+    assert type(error) is kind
+    assert advice in error.description
+
+
+WRONG = ["NO_AUTH_FOUND", "INVALID_CREDENTIALS", "AUTHORIZATION_ERROR", V3 + "ACCESSDENIEDEXCEPTION"]
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_a_webhook_that_the_portal_does_not_know_is_mistyped_or_deleted(code):
+    error = system_error(code, "", 401, "profile", "p")
+    assert type(error) is AuthError
+    assert "mistyped, or it was deleted. Compare the connection with the webhook's URL" in error.description
+    assert "rights" not in error.description
+
+
+@pytest.mark.parametrize("code", [*WRONG[:3], "invalid_token", "ERROR_OAUTH"])
+def test_an_access_token_that_the_portal_does_not_know_needs_a_new_connection(code):
+    error = system_error(code, "", 401, "profile", "p", is_application=True)
+    assert type(error) is AuthError
+    assert "not one of this portal and application. Connect the application" in error.description
+
+
+@pytest.mark.parametrize(
+    ("code", "description", "status", "advice"),
+    [
+        ("INVALID_CREDENTIALS", "", 403, "give them to the user"),
+        ("ACCESS_ERROR", "", 403, "give them to the user"),
+        ("insufficient_scope", "", 403, "Add the missing permission"),
+        ("insufficient_scope", "", 401, "Add the missing permission"),
+        ("user_access_error", "", 403, "have it given in the application's settings"),
+        ("NOT_INSTALLED", "", 401, "was removed. Connect the application"),
+        ("APPLICATION_NOT_FOUND", "", 401, "was removed. Connect the application"),
+        ("ACCESS_DENIED", "Access denied! Application context required", 403, "only an OAuth application"),
+        ("WRONG_AUTH_TYPE", "", 403, "only an OAuth application"),
+        ("METHOD_CONFIRM_WAITING", "", 401, "administrator of the portal must confirm"),
+        ("METHOD_CONFIRM_DENIED", "", 403, "administrator of the portal has refused"),
+        ("ALLOWED_ONLY_INTRANET_USER", "", 403, "use an employee's"),
+        ("PORTAL_DELETED", "", 500, "check the address"),
+        ("OVERLOAD_LIMIT", "", 503, "support can lift it"),
+        ("PAYMENT_REQUIRED", "", 401, "pay for it"),
+    ],
+)
+def test_each_refusal_says_what_to_do_next(code, description, status, advice):
+    for is_application in (False, True):
+        error = system_error(code, description, status, "profile", "p", is_application=is_application)
+        assert advice in error.description
+        assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (200, "wrong_client", "no application with this client_id"),
+        (400, "invalid_client", "client_secret is not that of this client_id"),
+        (400, "invalid_grant", "was used before, is older than 180 days"),
+        (401, "NOT_INSTALLED", "was removed. Connect the application"),
+        (402, "PAYMENT_REQUIRED", "pay for it"),
+    ],
+)
+def test_each_refusal_of_the_authorization_server_says_what_to_do_next(status, code, advice):
+    assert advice in authorization_error(code, "", status, "oauth.bitrix.info").description
 
 
 def test_each_known_code_advises_the_reader():

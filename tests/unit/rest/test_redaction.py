@@ -11,6 +11,7 @@ from airflow_provider_b24.rest.redaction import redact, redact_http_logs
     ("text", "redacted"),
     [
         ('"POST /rest/1/s3cr3t/profile HTTP/1.1" 200', '"POST /rest/1/***/profile HTTP/1.1" 200'),
+        ("https://x.bitrix24.com/rest/api/17/s3cr3t/batch", "https://x.bitrix24.com/rest/api/17/***/batch"),
         ("https://x.bitrix24.com/rest/17/s3cr3t/batch", "https://x.bitrix24.com/rest/17/***/batch"),
         (
             "GET /oauth/token/?grant_type=refresh_token&client_id=app&client_secret=s3&refresh_token=r3",

@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_b24.exceptions import AuthError, TransportError
 from airflow_provider_b24.rest import Tokens
+from airflow_provider_b24.rest.credentials import DEFAULT_OAUTH_SERVER
 from airflow_provider_b24.rest.renewal import redeem
 from airflow_provider_b24.rest.wire import NoResponse, TransportFailure
 
@@ -24,7 +25,7 @@ def test_a_grant_becomes_the_pair_that_is_called_with(
     assert tokens == Tokens("new-access", "new-refresh", None, "member-1") == driver.stored == session.tokens
     (request,) = driver.requests
     url = urlsplit(request.url)
-    assert f"{url.scheme}://{url.netloc}" == oauth_app.oauth_server
+    assert f"{url.scheme}://{url.netloc}" == DEFAULT_OAUTH_SERVER
     assert parse_qs(url.query) == {
         "grant_type": [grant_type],
         "client_id": [oauth_app.client_id],
@@ -44,6 +45,15 @@ def test_a_refused_grant_changes_nothing_and_does_not_show(answer, drive, open_s
     assert "the-grant" not in str(refusal.value)
     assert driver.stored is None
     assert session.tokens is None
+
+
+def test_the_server_that_knows_the_grant_is_asked(answer, drive, open_session, oauth_app):
+    driver = drive([answer(PAIR)])
+    tokens = driver.hold(
+        redeem(open_session(oauth_app), "authorization_code", "c", oauth_server="https://oauth.bitrix24.tech")
+    )
+    assert urlsplit(driver.requests[0].url).hostname == "oauth.bitrix24.tech"
+    assert tokens.oauth_server == "https://oauth.bitrix24.tech"
 
 
 def test_it_is_asked_once(drive, open_session, oauth_app):

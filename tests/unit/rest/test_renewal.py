@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, PortalBlockedError
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, PortalBlockedError, TransportError
 from airflow_provider_b24.rest import Call, Observer, Tokens
 from airflow_provider_b24.rest.conversation import converse
 from airflow_provider_b24.rest.wire import NoResponse, Sleep, TransportFailure
@@ -24,6 +24,7 @@ class OAuthPortal:
         self.refreshes = 0
         self.trouble = []
         self.member_id = "member-1"
+        self.server_endpoint = None
 
     def __call__(self, request):
         if request.verb == "GET":
@@ -46,6 +47,7 @@ class OAuthPortal:
                 "refresh_token": self.refresh,
                 "expires": 5,
                 "member_id": self.member_id,
+                "server_endpoint": self.server_endpoint,
             }
         )
 
@@ -374,3 +376,58 @@ def test_an_observer_hears_of_a_refresh(oauth, open_session, oauth_app):
     _, driver, _ = oauth
     driver.hold(converse(CALL, open_session(oauth_app, observer=Ears())))
     assert heard == ["expired_token", "refresh"]
+
+
+class TestAuthorizationServers:
+    """There are two. A refresh token works once, so the second is asked only where the first got nothing."""
+
+    @staticmethod
+    def hosts(driver):
+        return [urlsplit(request.url).hostname for request in driver.requests if request.verb == "GET"]
+
+    def test_what_could_not_be_reached_got_nothing_so_the_other_is_asked_and_remembered(self, oauth):
+        portal, driver, session = oauth
+        portal.trouble = [NoResponse(TransportFailure.REFUSED, "firewall")]
+        portal.server_endpoint = "https://oauth.bitrix24.tech/rest/"
+
+        assert driver.hold(converse(CALL, session)).result == "hello"
+
+        assert self.hosts(driver) == ["oauth.bitrix.info", "oauth.bitrix24.tech"]
+        assert driver.stored.oauth_server == "https://oauth.bitrix24.tech"
+
+    @pytest.mark.parametrize("failure", [TransportFailure.TIMEOUT, TransportFailure.BROKEN])
+    def test_one_that_may_have_spent_the_token_is_asked_again_and_no_other(self, oauth, failure):
+        portal, driver, session = oauth
+        portal.trouble = [NoResponse(failure, "lost")]
+
+        driver.hold(converse(CALL, session))
+
+        assert self.hosts(driver) == ["oauth.bitrix.info"] * 2
+
+    def test_a_certificate_that_is_not_trusted_is_no_reason_to_ask_the_other(self, oauth):
+        portal, driver, session = oauth
+        portal.trouble = [NoResponse(TransportFailure.UNTRUSTED, "certificate")]
+
+        with pytest.raises(TransportError):
+            driver.hold(converse(CALL, session))
+
+        assert self.hosts(driver) == ["oauth.bitrix.info"]
+
+    @pytest.mark.parametrize("code", ["invalid_client", "invalid_grant", "PAYMENT_REQUIRED"])
+    def test_a_refusal_is_final(self, oauth, answer, code):
+        portal, driver, session = oauth
+        portal.trouble = [answer({"error": code}, 400)]
+
+        with pytest.raises(Bitrix24Error):
+            driver.hold(converse(CALL, session))
+
+        assert self.hosts(driver) == ["oauth.bitrix.info"]
+
+    def test_a_redirect_of_it_leads_nowhere(self, oauth, answer):
+        portal, driver, session = oauth
+        portal.trouble = [answer({}, 302, location="https://oauth.example.com/oauth/token/")]
+
+        with pytest.raises(AuthError):
+            driver.hold(converse(CALL, session))
+
+        assert self.hosts(driver) == ["oauth.bitrix.info"]

@@ -14,7 +14,7 @@ from airflow_provider_b24.exceptions import (
     ServerError,
     TransportError,
 )
-from airflow_provider_b24.triggers._events import error_event, error_of, event_of
+from airflow_provider_b24.triggers._events import LARGEST_EVENT, error_event, error_of, event_of
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,12 @@ def test_what_would_end_airflows_triggerer_is_changed_and_nothing_else(value, ca
     assert event.payload == {"status": "result", "result": carried}
     frame = _RequestFrame(id=1, body={"event": event.payload}).as_bytes()
     assert msgspec.msgpack.decode(frame[4:])[1]["event"] == event.payload
+
+
+def test_what_is_too_large_becomes_an_error_that_says_what_to_do():
+    small, large = ({"status": "result", "result": "x" * (LARGEST_EVENT - room)} for room in (100, 0))
+
+    assert event_of(small).payload == small
+    error = error_of(event_of(large).payload)
+    assert "deferrable=False" in str(error)
+    assert not error.retryable

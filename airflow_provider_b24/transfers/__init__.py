@@ -1,0 +1,1 @@
+"""Data out of Bitrix24 to where it is wanted."""
