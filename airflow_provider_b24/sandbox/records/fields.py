@@ -53,7 +53,7 @@ class FieldType:
             return _as_flag
         if self.name == "crm_multifield":
             return _as_contact
-        return _as_anything if self.name == "any" else _as_text
+        return _as_anything if self.name == "any" else as_text
 
     def comparable(self, value: object) -> tuple[bool, Value]:
         """Return whether a value of a filter fits, and what it is compared as."""
@@ -176,8 +176,8 @@ def _as_flag(value: object) -> str:
     return "Y" if str(value).lower() in ("1", "y", "true", "yes") else "N"
 
 
-def _as_text(value: object) -> str:
-    # MySQL compares text without regard to case, and REST knows no difference between none and empty.
+def as_text(value: object) -> str:
+    """Return a value as text is compared: MySQL takes no regard to case, and REST knows no difference to none."""
     if isinstance(value, str):
         return value.casefold()
     if isinstance(value, bool):
@@ -188,7 +188,7 @@ def _as_text(value: object) -> str:
 
 
 def _as_contact(value: object) -> str:
-    return _as_text(value.get("VALUE") if isinstance(value, dict) else value)
+    return as_text(value.get("VALUE") if isinstance(value, dict) else value)
 
 
 def _as_anything(value: object) -> Value:
@@ -196,7 +196,7 @@ def _as_anything(value: object) -> Value:
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return value.casefold()
     number = _as_number(value)
-    return _as_text(value) if number is None else number
+    return as_text(value) if number is None else number
 
 
 def _php_type(value: object) -> str:

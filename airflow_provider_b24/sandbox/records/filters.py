@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.records.fields import Field, Value, sort_key
+from airflow_provider_b24.sandbox.records.fields import Field, Value, as_text, sort_key
 
 Row = Mapping[str, Any]
 Test = Callable[[Row], bool]
@@ -184,8 +184,9 @@ def _test(field: Field, sign: str, wanted: tuple[Value, ...]) -> Test:
         tests = [finds(str(text)) for text in wanted]
 
         def like(row: Row) -> bool:
-            text = str(key(row.get(name, default)) or "")
-            return any(test(text) for test in tests) is not negative
+            value = row.get(name, default)
+            texts = [as_text(item) for item in value] if isinstance(value, list) else [as_text(value)]
+            return any(test(text) for text in texts for test in tests) is not negative
 
         return like
     if sign in _EQUALITY | _MEMBERSHIP:

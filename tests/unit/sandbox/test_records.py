@@ -63,6 +63,8 @@ def _names(table: Table, family: filters.Family = filters.ITEM, **how: Any) -> l
         ({"!@NAME": ["Bob", "Dan"]}, ["Ada", "Cleo"]),
         ({"%NAME": "D"}, ["Ada", "Dan"]),
         ({"%NAME": "."}, []),
+        ({"%OPPORTUNITY": "3"}, ["Ada", "Cleo"]),
+        ({"=%ID": "4"}, ["Dan"]),
         ({"!%NAME": "d"}, ["Bob", "Cleo"]),
         ({"=%NAME": "d%"}, ["Dan"]),
         ({"%=NAME": "%o"}, ["Cleo"]),
