@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test cluster matrix lowest lint format constraints bench wheel clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -51,6 +51,9 @@ constraints: $(VENV)/.uv  ## Take the newest versions of everything into constra
 
 bench: $(VENV)/.installed-dev  ## Measure what the README's figures say (half an hour)
 	@for script in benchmarks/[a-z]*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
+
+screenshots: $(VENV)/.installed-dev  ## Take the pictures in docs/images, in a real browser (minutes)
+	@$(BIN)/python -m tests.screenshots
 
 wheel: $(VENV)/.uv  ## Build the wheel into dist/
 	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist

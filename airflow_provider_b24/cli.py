@@ -45,6 +45,7 @@ _AIRFLOW_COMMANDS = {
         "start runs for calls and send answers, as a process of its own",
     ),
     "connect": ("installation.command", "connect an application to a portal, from this terminal"),
+    "dev": ("dev.command", "try the robots of this machine at a real portal, through a tunnel; until Ctrl-C"),
     "doctor": ("doctor.command", "check a connection, and say what to do about what is wrong"),
 }
 
@@ -201,7 +202,11 @@ def _announce(portal: SandboxPortal, airflow: str) -> None:
 
     from airflow_provider_b24.testing.sandbox_connection import as_environment, oauth_connection
 
-    variables = as_environment(oauth_connection(portal)) | {"AIRFLOW__API__BASE_URL": airflow}
+    variables = as_environment(oauth_connection(portal)) | {
+        "AIRFLOW__API__BASE_URL": airflow,
+        # Airflow's own are parsed first, and there are many.
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
     address = urlsplit(airflow)
     if address.scheme == "http" and address.port not in (None, 8080):
         variables["AIRFLOW__API__PORT"] = str(address.port)

@@ -11,9 +11,11 @@ from typing import Any
 
 PROGRAM = """
 import json, sys
-from airflow_provider_b24.sandbox import SandboxPortal
+from airflow_provider_b24.sandbox import Delay, SandboxPortal
 with SandboxPortal(https={https}, limits=False) as portal:
     portal.add_records("lead", {records})
+    if {page_seconds}:
+        portal.faults.add(Delay({page_seconds}), "crm.lead.list", times=None)
     facts = dict(url=portal.url, host=portal.host, webhook=portal.webhook.url, code=portal.webhook.code,
                  ca_file=str(portal.ca_file) if portal.ca_file else None)
     print(json.dumps(facts), flush=True)
@@ -45,8 +47,10 @@ class PortalProcess:
 
 
 @contextmanager
-def portal_process(*, https: bool = False, records: int = 0) -> Iterator[PortalProcess]:
-    program = PROGRAM.format(https=https, records=records)
+def portal_process(
+    *, https: bool = False, records: int = 0, page_seconds: float = 0
+) -> Iterator[PortalProcess]:
+    program = PROGRAM.format(https=https, records=records, page_seconds=page_seconds)
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,

@@ -18,6 +18,8 @@ from airflow_provider_b24.calls.changes import StoredAnswer
 from airflow_provider_b24.calls.listing import CallReport
 from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
 from airflow_provider_b24.calls.table import OPEN_STATES, call_table
+from airflow_provider_b24.calls.watching import look_at
+from airflow_provider_b24.operators._answer_note import AnswerNote
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -35,7 +37,8 @@ class CallDetails:
     :param maybe_sent_at: the first attempt that may have arrived although nobody knows.
     :param maybe_sent_by: whose that was.
     :param inputs: values of the robot's properties; ``None`` when they are not on record any more.
-    :param answer: what the process was answered with; of an open call, what the dispatcher answers with.
+    :param answer: what the process was answered with; of an open call, what the dispatcher answers with; where no
+        process waits, what it would be, when ``reply`` has noted that.
     :param run: its run, ``None`` when there is none.
     """
 
@@ -74,7 +77,7 @@ def inspect_call(call_id: str, session: Session) -> CallDetails | None:
         maybe_sent_at=row.maybe_sent_at,
         maybe_sent_by=row.maybe_sent_by,
         inputs=_inputs(row.payload, run),
-        answer=_answer(row.answer),
+        answer=_unsent(row.id, session) if row.state == "not-awaited" else _answer(row.answer),
         run=run,
     )
 
@@ -87,6 +90,11 @@ def _inputs(payload: str | None, run: RunHistory | None) -> Mapping[str, Any] | 
         with suppress(UnreadablePayloadError):
             values = NewCall.from_payload(payload).fields.get("properties") or {}
     return values if isinstance(values, Mapping) else None
+
+
+def _unsent(call_id: str, session: Session) -> StoredAnswer | None:
+    note = AnswerNote.from_xcom(look_at([call_id], session)[call_id].note)
+    return None if note is None or note.values is None else StoredAnswer(note.values)
 
 
 def _answer(stored: str | None) -> StoredAnswer | None:

@@ -26,9 +26,13 @@ def receiver_url() -> str:
     )
 
 
-def robot_handler_url(conn_id: str, dag_id: str) -> str:
-    """Address that a robot's calls are posted to (``HANDLER`` of its registration)."""
-    return f"{receiver_url()}/{quote(conn_id, safe='')}/robots/{quote(dag_id, safe='')}"
+def robot_handler_url(conn_id: str, dag_id: str, prefix: str | None = None) -> str:
+    """Address that a robot's calls are posted to (``HANDLER`` of its registration).
+
+    :param prefix: of a robot that `airflow-b24 dev` registers.
+    """
+    url = f"{receiver_url()}/{quote(conn_id, safe='')}/robots/{quote(dag_id, safe='')}"
+    return url if prefix is None else f"{url}/{prefix}"
 
 
 def events_url(conn_id: str) -> str:

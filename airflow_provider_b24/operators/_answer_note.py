@@ -22,7 +22,7 @@ NOTE_KEY = "bitrix24_answer"
 MAYBE_SENT_KEY = "bitrix24_answer_may_have_arrived"
 """What a try leaves for the next, until it is certain that nothing has arrived."""
 
-Outcome = Literal["due", "sending", "delivered", "refused"]
+Outcome = Literal["due", "sending", "delivered", "refused", "unsent"]
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
@@ -31,8 +31,8 @@ class AnswerNote:
     """What a task has noted.
 
     :param outcome: ``due``: the triggerer is about to send; ``sending``: it has begun, and the answer may have arrived;
-        ``delivered``: the portal has taken it; ``refused``: nobody waits for it. There is no note after an attempt
-        that certainly did not arrive.
+        ``delivered``: the portal has taken it; ``refused``: nobody waits for it; ``unsent``: no process waits, this is
+        what it would be answered with. There is no note after an attempt that certainly did not arrive.
     :param at: when the sending began, in UTC.
     :param values: what was sent.
     :param error: why not, in words.

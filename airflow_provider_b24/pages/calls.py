@@ -77,6 +77,7 @@ def show_calls(request: Request, user: SignedIn) -> Response:
         state_choices=STATE_CHOICES,
         since_choices=SINCE_CHOICES,
         refusals=_refusals(user, now) if query.before is None else [],
+        may_act=any(user.may_answer(dag_id) for dag_id in {call.dag_id for call in [*waiting, *calls]}),
         who=who,
     )
 

@@ -44,6 +44,7 @@ router = APIRouter()
 _NEWEST = 10_000
 _MOST_COUNTED = 1000
 _REFUSALS_OF = dt.timedelta(days=7)
+_URGENCY = ("failed", "warning", "unknown", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ def run_doctor(
         request,
         "doctor.html",
         conn_id=conn_id,
-        findings=findings,
+        findings=sorted(findings, key=lambda finding: _URGENCY.index(finding.verdict)),
+        verdicts=_URGENCY,
         counts=Counter(finding.verdict for finding in findings),
         token=user.form_token(),
     )

@@ -98,6 +98,11 @@ def create_app(
         """Put a robot call of Bitrix24 (form-encoded) on record."""
         return await do(request, "robot_call", partial(robot_calls.take, conn_id, dag_id))
 
+    @app.post("/{conn_id}/robots/{dag_id}/{prefix}", status_code=202)
+    async def dev_robot_call(conn_id: str, dag_id: str, prefix: str, request: Request) -> JSONResponse:
+        """Put a call of a robot on record that `airflow-b24 dev` has registered under a prefix."""
+        return await do(request, "robot_call", partial(robot_calls.take, conn_id, dag_id, prefix=prefix))
+
     @app.post("/results/{reference}", status_code=202)
     async def result(reference: str, request: Request) -> JSONResponse:
         """Take the result of an external worker, a JSON object."""

@@ -9,21 +9,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
+from airflow_provider_b24.robots.dev_prefix import is_dev_code
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.robots.dags_folder import DeclaredRobot
     from airflow_provider_b24.robots.parsed_dags import RobotDag
-    from airflow_provider_b24.robots.registry import Outcome, Plan, Step
+    from airflow_provider_b24.robots.registry import Outcome, Plan, RegisteredRobot, Step
 
 _COLOURS = {"add": "green", "update": "yellow", "delete": "red", "unchanged": "dim"}
 _DONE = {"add": "added", "update": "updated", "delete": "deleted"}
 _WAIT_SECONDS = 600.0
 _LOOK_SECONDS = 2.0
 _TELL_SECONDS = 30.0
+_RECEIVER_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,41 +139,69 @@ def _apply(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
     outcomes = apply(hook, [step for step in plan.steps if step not in kept])
     code = _summary(outcomes, len(plan.of("unchanged")), kept, plan)
     if arguments.wait is not None:
-        found = _Comparison(found.robots, plan, _wait(found, arguments.wait))
-        if found.dags is None or any(dag.obstacle for dag in found.dags.values()):
-            code = 1
+        dags, takes_calls = _wait(found, arguments.wait)
+        found = _Comparison(found.robots, plan, dags)
+        code = code if takes_calls else 1
     if arguments.json:
         _print_json(found.to_json([*outcomes, *plan.of("unchanged"), *kept]))
     return code
 
 
-def _wait(found: _Comparison, seconds: float) -> Mapping[str, RobotDag] | None:
-    """Wait until Airflow starts runs for the calls of all robots, or the time is over; say how it goes.
+def _wait(found: _Comparison, seconds: float) -> tuple[Mapping[str, RobotDag] | None, bool]:
+    """Wait until Airflow takes the calls of all robots, or the time is over; say how it goes.
 
-    :return: what Airflow's database said last.
+    :return: what Airflow's database said last, and whether it takes them.
     """
     dags, told, ends = found.dags, float("-inf"), time.monotonic() + seconds
     if dags is None:
         _say("Error: without Airflow's database nobody can tell when the robots' DAGs are parsed.")
-        return None
-    while late := [dag for dag in dags.values() if dag.obstacle is not None]:
+        return None, False
+    while True:
+        late = [dag for dag in dags.values() if dag.obstacle is not None]
+        silent = None if late else _silent_receiver()
+        if not late and silent is None:
+            if dags:
+                _say("Airflow takes the calls of all robots.")
+            return dags, True
         now = time.monotonic()
         if now >= ends:
-            _say(
-                f"Error: after {seconds:g} seconds Airflow does not take the calls of {len(late)} robots yet:"
-            )
+            if silent is not None:
+                _say(f"Error: after {seconds:g} seconds there is no answer from the receiver {silent}.")
+            else:
+                _say(
+                    f"Error: after {seconds:g} seconds Airflow does not take the calls of {len(late)} robots yet:"
+                )
             for dag in late:
                 _say(f"  {dag.dag_id}: {dag.obstacle}")
-            return dags
+            return dags, False
         if now - told >= _TELL_SECONDS:
-            _say(f"Waiting for Airflow to parse: {', '.join(dag.dag_id for dag in late)}")
+            names = ", ".join(dag.dag_id for dag in late)
+            _say(f"Waiting for Airflow to parse: {names}" if late else f"Waiting for the receiver {silent}")
             told = now
         time.sleep(min(_LOOK_SECONDS, ends - now))
         # A database that is away for a moment ends no waiting.
         dags = _ask_airflow(found.robots) or dags
-    if dags:
-        _say("Airflow takes the calls of all robots.")
-    return dags
+
+
+def _silent_receiver() -> str | None:
+    """Name the receiver's address if nobody answers there; ``None`` if somebody does, or it cannot be told from here.
+
+    Bitrix24 calls once: a call that comes before the receiver is up is lost. Another machine's address need not be
+    one that can be reached from here.
+    """
+    import requests
+
+    from airflow_provider_b24.hooks.addresses import receiver_url
+    from airflow_provider_b24.rest.credentials import is_loopback
+
+    url = receiver_url()
+    if not is_loopback(urlsplit(url).hostname or ""):
+        return None
+    try:
+        answer = requests.get(f"{url}/health", timeout=_RECEIVER_SECONDS, allow_redirects=False)
+    except requests.RequestException:
+        return url
+    return None if answer.status_code == 200 else url
 
 
 def _list(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
@@ -182,12 +213,15 @@ def _list(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
             [{"kind": one.kind, "code": one.code, "ours": one.fingerprint is not None} for one in robots]
         )
         return 0
-    rows = [
-        (one.kind, one.code, "airflow-b24" if one.fingerprint is not None else "another program")
-        for one in robots
-    ]
+    rows = [(one.kind, one.code, _registered_by(one)) for one in robots]
     _print_table(("Kind", "Code", "Registered by"), rows)
     return 0
+
+
+def _registered_by(robot: RegisteredRobot) -> str:
+    if robot.fingerprint is None:
+        return "another program"
+    return "airflow-b24 dev" if is_dev_code(robot.code) else "airflow-b24"
 
 
 def _delete(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:

@@ -37,6 +37,9 @@ ENVELOPE_KEYS = frozenset(
 REPLY_TASK_ID = "reply"
 REPLY_TASK_TYPE = "RobotReplyOperator"
 
+DEV_CODES = "dev."
+"""What the codes of robots begin with that `airflow-b24 dev` registers."""
+
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 LEAST_MARGIN, _GREATEST_MARGIN = 40.0, 300.0
@@ -95,6 +98,10 @@ class RobotDefinition:
         if not isinstance(self.code, str) or not _CODE.fullmatch(self.code):
             raise ValueError(
                 f"code must consist of A-Z, a-z, 0-9, dot, hyphen and underscore, not {self.code!r}"
+            )
+        if self.code.startswith(DEV_CODES):
+            raise ValueError(
+                f"codes that begin with {DEV_CODES!r} are those of `airflow-b24 dev`, not {self.code!r}"
             )
         check_text(self.name, "name")
         if self.description is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.robots.definition import KINDS, Kind
+from airflow_provider_b24.robots.dev_prefix import DevPrefix, is_dev_code
 from airflow_provider_b24.robots.fingerprints import (
     Change,
     Fingerprint,
@@ -20,6 +21,7 @@ from airflow_provider_b24.robots.fingerprints import (
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.robots.dags_folder import DagsFolder, DeclaredRobot
+    from airflow_provider_b24.robots.definition import RobotDefinition
 
 Action = Literal["add", "update", "delete", "unchanged"]
 
@@ -146,21 +148,29 @@ def registered_robots(hook: Bitrix24Hook) -> list[RegisteredRobot]:
     return _portal_state(hook)[0]
 
 
-def make_plan(hook: Bitrix24Hook, folder: DagsFolder) -> Plan:
+def make_plan(hook: Bitrix24Hook, folder: DagsFolder, prefix: DevPrefix | None = None) -> Plan:
     """Compare a DAG folder with a portal; one request.
+
+    What `airflow-b24 dev` has registered is left alone, except for what it has under the given prefix.
 
     :param hook: the portal; an OAuth application, whose user is an administrator.
     :param folder: the declared robots; those of other connections are left out.
+    :param prefix: register them under this prefix, beside those without.
     :raises RobotDefinitionError: when two DAGs declare the same code.
     :raises RegistryError: when the portal cannot be asked.
     """
     declared = folder.of_connection(hook.bitrix24_conn_id)
     registered, remembered = _portal_state(hook)
-    present = {(robot.kind, robot.code): robot for robot in registered}
+    present = {
+        (robot.kind, robot.code): robot
+        for robot in registered
+        if (not is_dev_code(robot.code) if prefix is None else prefix.owns(robot.code))
+    }
     steps = []
     for robot in declared:
-        key = (robot.definition.kind, robot.definition.code)
-        steps.append(_step(robot, present.pop(key, None), remembered.get(key)))
+        definition = robot.definition if prefix is None else prefix.applied(robot.definition)
+        key = (definition.kind, definition.code)
+        steps.append(_step(robot, definition, prefix, present.pop(key, None), remembered.get(key)))
     steps += [
         Step("delete", kind, code, note=None if robot.fingerprint else _NOT_OURS)
         for (kind, code), robot in present.items()
@@ -208,11 +218,18 @@ def _remember(hook: Bitrix24Hook, outcomes: Sequence[Outcome]) -> list[Outcome]:
     return list(outcomes)
 
 
-def _step(robot: DeclaredRobot, registered: RegisteredRobot | None, remembered: Fingerprint | None) -> Step:
+def _step(
+    robot: DeclaredRobot,
+    definition: RobotDefinition,
+    prefix: DevPrefix | None,
+    registered: RegisteredRobot | None,
+    remembered: Fingerprint | None,
+) -> Step:
     from airflow_provider_b24.hooks.addresses import robot_handler_url
 
-    definition = robot.definition
-    registration = definition.to_registration(robot_handler_url(definition.bitrix24_conn_id, robot.dag_id))
+    word = None if prefix is None else prefix.word
+    handler = robot_handler_url(definition.bitrix24_conn_id, robot.dag_id, word)
+    registration = definition.to_registration(handler)
     about: dict[str, Any] = {
         "kind": definition.kind,
         "code": definition.code,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_b24.operators._answer_note import AnswerNotes
 from airflow_provider_b24.operators._values import parse_return_values, shown
 from airflow_provider_b24.operators.bizproc import BizprocEventSendOperator
 from airflow_provider_b24.robots.answer_mark import NOBODY, AnswerMark
@@ -94,6 +95,7 @@ class RobotReplyOperator(BizprocEventSendOperator):
             return False
         if not (call.use_subscription and self._robot.use_subscription):
             self.log.info("The process does not wait for an answer. It would be: %s", shown(values))
+            AnswerNotes.of(context).write("unsent", dt.datetime.now(dt.UTC), values)
             return False
         mark = AnswerMark.from_conf(context["dag_run"].conf)
         if mark.answered_by == "reply":

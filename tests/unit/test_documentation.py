@@ -24,6 +24,7 @@ COMMAND = "airflow-b24"
 _FENCED = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _DECLARES_A_DAG = re.compile(r"^@(?:robot_)?dag\(", re.MULTILINE)
 _OPTION = re.compile(r"\[bitrix24\] (\w+)|AIRFLOW__BITRIX24__(\w+)")
@@ -122,6 +123,20 @@ def test_python_snippets_compile_and_import_names_that_exist(snippet: Snippet) -
                     importlib.import_module(one.name)
 
     assert missing == []
+
+
+@pytest.mark.parametrize("picture", sorted(ROOT.glob("docs/images/*")), ids=lambda file: file.name)
+def test_pictures_are_shown_described_and_small(picture: Path) -> None:
+    shown = [
+        text
+        for page in PAGES
+        for text, link in _PICTURE.findall(prose(page))
+        if link.endswith(f"images/{picture.name}")
+    ]
+
+    assert shown
+    assert all(len(text) > 20 for text in shown)
+    assert picture.stat().st_size <= 150_000
 
 
 DAG_SNIPPETS = [one for one in snippets("python") if _DECLARES_A_DAG.search(one.text)]

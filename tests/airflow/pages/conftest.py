@@ -11,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from ..calls.conftest import call_robot, called, connection, robot, work
+from .browser import chromium
 
-__all__ = ["call_robot", "called", "connection", "robot", "work"]
+__all__ = ["call_robot", "called", "chromium", "connection", "robot", "work"]
 
 
 class Browser(TestClient):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,71 +15,13 @@ from airflow_provider_b24._airflow.versions import airflow_version
 from airflow_provider_b24.sandbox import CallRobot
 from airflow_provider_b24.testing.airflow_api import AirflowApiError, wait_until
 
+from .browser import SECONDS, Page
+
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox import SandboxPortal
     from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
 pytestmark = pytest.mark.live
-
-SECONDS = 120
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-
-@pytest.fixture
-def chromium() -> Iterator[Any]:
-    """A browser; without one the tests are skipped, but fail where ``CI`` is set."""
-    if CHROMIUM is None or DRIVER is None:
-        reason = "no browser: apt-get install chromium chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    options.page_load_strategy = "eager"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1000"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    browser.set_page_load_timeout(SECONDS)
-    yield browser
-    browser.quit()
-
-
-class Page:
-    """What a person sees and does, with patience."""
-
-    def __init__(self, browser: Any) -> None:
-        self._browser = browser
-
-    def find(self, xpath: str) -> Any:
-        """Wait for an element that is shown."""
-        from selenium.common.exceptions import StaleElementReferenceException
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        def shown(browser: Any) -> Any:
-            return next((one for one in browser.find_elements("xpath", xpath) if one.is_displayed()), None)
-
-        wait = WebDriverWait(self._browser, SECONDS, ignored_exceptions=[StaleElementReferenceException])
-        return wait.until(shown, f"{xpath} is not there:\n{self._browser.page_source[:3000]}")
-
-    def click(self, xpath: str) -> None:
-        """Click an element, also when the page has just put another one in its place."""
-        from selenium.common.exceptions import WebDriverException
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        def clicked(_browser: Any) -> bool:
-            self.find(xpath).click()
-            return True
-
-        WebDriverWait(self._browser, SECONDS, ignored_exceptions=[WebDriverException]).until(clicked)
-
-    def wait(self, condition: Any, what: str) -> None:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        WebDriverWait(self._browser, SECONDS).until(condition, what)
 
 
 @pytest.fixture
@@ -196,7 +136,7 @@ def test_doctor_is_run_with_a_button(chromium: Any, open_frame: Any) -> None:
     page = open_frame("/plugin/bitrix24_connections")
     page.click("//section[@id='connection-bitrix24_default']//button[text()='Run doctor']")
     page.find("//td[contains(., 'Permitted: bizproc')]")
-    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert not page.is_too_wide
 
 
 def test_the_look_is_airflows(chromium: Any, open_frame: Any) -> None:
@@ -218,4 +158,4 @@ def test_the_list_fits_on_a_phone(chromium: Any, open_frame: Any, waiting: tuple
     )
     page = open_frame("/plugin/bitrix24_calls")
     page.find("//h1[text()='Calls']")
-    assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    assert not page.is_too_wide

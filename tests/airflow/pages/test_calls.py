@@ -12,35 +12,13 @@ import sqlalchemy as sa
 from airflow_provider_b24._airflow.database import writing
 from airflow_provider_b24.calls.table import call_table, refusal_table
 
-NOW = dt.datetime.now(dt.UTC)
+from .rows import NOW, row
 
 
 def shown(page: Any) -> list[str]:
     """The ids of the calls on a page, in their order."""
     assert page.status_code == 200, page.text
     return re.findall(r'<tr id="call-([0-9a-f]{32})">', page.text)
-
-
-def row(number: int, **changes: Any) -> dict[str, Any]:
-    """A settled call, each a minute older than the one before."""
-    at = NOW - dt.timedelta(minutes=number)
-    return {
-        "id": f"{number:032x}",
-        "conn_id": "crm",
-        "code": "score_lead",
-        "dag_id": "score_lead",
-        "run_id": f"bitrix24__{number:032x}",
-        "process": f"process.{number}",
-        "document": f"crm/CCrmDocumentLead/LEAD_{number}",
-        "waits": True,
-        "sent_at": at,
-        "received_at": at,
-        "answered_at": at + dt.timedelta(seconds=75),
-        "answered_by": "reply",
-        "state": "answered",
-        "attempts": 0,
-        "due_at": at,
-    } | changes
 
 
 @pytest.fixture

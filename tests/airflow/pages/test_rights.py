@@ -48,7 +48,10 @@ class TestNotSignedIn:
 
 class TestViewer:
     def test_sees_calls_and_no_buttons(self, vera, called):
-        assert called.process.id in vera.get("calls").text
+        page = vera.get("calls").text
+        assert called.process.id in page
+        assert "Try again now" not in page
+        assert 'type="checkbox"' not in page
         page = vera.get(f"calls/{called.call.id}").text
         assert called.process.id in page
         assert "Answer by hand" not in page

@@ -54,6 +54,21 @@ class TestAccepted:
             "received",
         )
 
+    def test_a_robot_of_somebodys_machine_has_the_code_of_its_dag(self, receiver, call_fields, on_record):
+        sent = call_fields | {"code": "dev.ann.score_lead"}
+        assert receiver.post(f"{ROUTE}/ann", data=sent).status_code == 202
+        [row] = on_record()
+        assert (row.dag_id, row.code) == ("score_lead", "score_lead")
+        assert NewCall.from_payload(row.payload).fields["code"] == "score_lead"
+
+    def test_a_prefix_that_its_code_does_not_have_changes_nothing(self, receiver, call_fields, on_record):
+        assert receiver.post(f"{ROUTE}/bob", data=call_fields | {"code": "dev.ann.x"}).status_code == 202
+        assert [row.code for row in on_record()] == ["dev.ann.x"]
+
+    def test_a_prefix_that_is_none_is_refused(self, receiver, call_fields):
+        response = receiver.post(f"{ROUTE}/a.b", data=call_fields)
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
+
     def test_what_it_said_is_kept_encrypted_and_without_credentials(
         self, receiver, call_fields, on_record, secrets_of_the_portal
     ):

@@ -198,6 +198,27 @@ def test_apply_waits_until_airflow_takes_the_calls(declare, parse, robots, bitri
     assert robots("apply", "--wait", "0")[0] == 0
 
 
+def test_apply_waits_until_the_receiver_of_this_machine_answers(declare, parse, robots, served, monkeypatch):
+    declare("score")
+    parse("score")
+    unused = "http://127.0.0.1:9"
+    monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", unused)
+    code, _, err = robots("apply", "--wait", "0")
+    assert code == 1
+    assert f"Error: after 0 seconds there is no answer from the receiver {unused}." in err
+    monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", served)
+    code, _, err = robots("apply", "--wait", "0")
+    assert code == 0
+    assert "Airflow takes the calls of all robots." in err
+
+
+def test_a_receiver_elsewhere_is_not_waited_for(declare, parse, robots, monkeypatch):
+    declare("score")
+    parse("score")
+    monkeypatch.setenv("AIRFLOW__BITRIX24__RECEIVER_URL", "https://nowhere.example.com/bitrix24")
+    assert robots("apply", "--wait", "0")[0] == 0
+
+
 def test_a_paused_dag_takes_calls_and_is_not_waited_for(declare, parse, change_dag, robots):
     declare("score")
     parse("score")

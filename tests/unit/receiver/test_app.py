@@ -11,6 +11,7 @@ def test_its_routes_are_these():
     schema = create_app().openapi()
     assert {(path, *methods) for path, methods in schema["paths"].items()} == {
         ("/{conn_id}/robots/{dag_id}", "post"),
+        ("/{conn_id}/robots/{dag_id}/{prefix}", "post"),
         ("/results/{reference}", "post"),
         ("/results/{reference}/fail", "post"),
         ("/results/{reference}/heartbeat", "post"),
