@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from airflow_provider_b24.sandbox.callers import Application, TokenPair, User, Webhook
 from airflow_provider_b24.sandbox.clock import Clock
+from airflow_provider_b24.sandbox.core import Automation, Template
 from airflow_provider_b24.sandbox.faults import (
     AnswerHtml,
     AnswerStatus,
@@ -15,8 +16,8 @@ from airflow_provider_b24.sandbox.faults import (
     Faults,
     TruncateJson,
 )
-from airflow_provider_b24.sandbox.http import Request
-from airflow_provider_b24.sandbox.portal import SandboxPortal, Template
+from airflow_provider_b24.sandbox.journal import Request
+from airflow_provider_b24.sandbox.portal import SandboxPortal
 from airflow_provider_b24.sandbox.processes import AcceptedAnswer, LogEntry, Process
 from airflow_provider_b24.sandbox.queue_server import Call
 from airflow_provider_b24.sandbox.robots import Robot
@@ -30,6 +31,7 @@ __all__ = [
     "AnswerStatus",
     "Application",
     "AskPerson",
+    "Automation",
     "Call",
     "CallActivity",
     "CallRobot",

@@ -3,31 +3,77 @@
 from __future__ import annotations
 
 import secrets
+import string
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from airflow_provider_b24.sandbox.errors import RestError, no_auth_found
+from airflow_provider_b24.sandbox.errors import (
+    RestError,
+    application_not_found,
+    no_auth_found,
+    wrong_token,
+    wrong_webhook,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.records.table import Table
 
 #: What a webhook or an application may do unless it is told otherwise.
-DEFAULT_SCOPE = ("bizproc", "catalog", "crm", "disk", "im", "task", "tasks", "user")
+DEFAULT_SCOPE = (
+    "bizproc",
+    "catalog",
+    "crm",
+    "department",
+    "disk",
+    "im",
+    "task",
+    "tasks",
+    "user",
+    "user.userfield",
+)
+AuthorizationRules = Literal["portal", "documentation"]
+_LETTERS = string.ascii_letters + string.digits
 REFRESH_TOKEN_LIFETIME = 180 * 24 * 3600
 AUTHORIZATION_CODE_LIFETIME = 30
 
 
-@dataclass(slots=True)
 class User:
-    """An employee."""
+    """An employee.
 
-    id: int
-    name: str = "Sandbox"
-    last_name: str = "User"
-    admin: bool = False
-    email: str = ""
+    :param row: the record of `user.*`.
+    """
+
+    def __init__(self, row: Mapping[str, Any], *, admin: bool = False) -> None:
+        self._row = row
+        self.admin = admin
+        #: What applications keep for this user by `user.option.set`, by client id.
+        self.options: dict[str, dict[str, object]] = {}
+
+    def __repr__(self) -> str:
+        return f"User({self.id}, {self.name!r}, {self.last_name!r}, admin={self.admin})"
+
+    @property
+    def id(self) -> int:
+        """Number of the user."""
+        return int(self._row["ID"])
+
+    @property
+    def name(self) -> str:
+        """First name."""
+        return str(self._row.get("NAME") or "")
+
+    @property
+    def last_name(self) -> str:
+        """Family name."""
+        return str(self._row.get("LAST_NAME") or "")
+
+    @property
+    def email(self) -> str:
+        """Address, empty for none."""
+        return str(self._row.get("EMAIL") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +129,7 @@ class Application:
         self._tokens = tokens
         self.id = number
         self.client_id = client_id
-        self.client_secret = secrets.token_urlsafe(32)
+        self.client_secret = "".join(secrets.choice(_LETTERS) for _ in range(50))
         self.application_token = secrets.token_hex(16)
         self.scope = scope
         self.redirect_uri = redirect_uri
@@ -156,14 +202,24 @@ class Tokens:
     def authorize(self, access_token: str) -> tuple[Application, TokenPair]:
         """Return whom an access token stands for.
 
-        :raises RestError: `401 NO_AUTH_FOUND` for an unknown one, `401 expired_token` for an old one.
+        :raises RestError: `401`: `invalid_token` for an unknown one, `expired_token` for an old one,
+            `APPLICATION_NOT_FOUND` when its application was removed.
         """
         known = self._by_access.get(access_token)
-        if known is None or not known[0].installed:
-            raise no_auth_found()
+        if known is None:
+            raise wrong_token()
+        if not known[0].installed:
+            raise application_not_found()
         if known[1].expires <= self._clock.now():
             raise RestError(401, "expired_token", "The access token provided has expired")
         return known
+
+    def expires(self, access_token: str) -> float:
+        """Return when an access token expires, as Unix time.
+
+        :raises KeyError: for an unknown one.
+        """
+        return self._by_access[access_token][1].expires
 
     def refresh(self, application: Application, refresh_token: str) -> TokenPair:
         """Exchange a refresh token for a new pair; the old one is worth nothing afterwards.
@@ -204,17 +260,38 @@ class Tokens:
 
 
 class Callers:
-    """Everybody a portal knows."""
+    """Everybody a portal knows.
 
-    def __init__(self, clock: Clock, access_token_lifetime: float) -> None:
-        self.users: dict[int, User] = {
-            1: User(1, "Ada", "Admin", admin=True, email="ada@portal.example"),
-            2: User(2, "Emil", "Employee", email="emil@portal.example"),
-        }
+    :param rules: what is said to wrong credentials; see :class:`~airflow_provider_b24.sandbox.SandboxPortal`.
+    :raises ValueError: when there are no such rules.
+    """
+
+    def __init__(
+        self, clock: Clock, access_token_lifetime: float, table: Table, rules: AuthorizationRules
+    ) -> None:
+        if rules not in get_args(AuthorizationRules):
+            raise ValueError(
+                f"No portal refuses by {rules!r}: choose one of {', '.join(get_args(AuthorizationRules))}"
+            )
+        self._documented = rules == "documentation"
+        self._table = table
+        self.users: dict[int, User] = {}
+        self.add_user("Ada", "Admin", "ada@portal.example", admin=True)
+        self.add_user("Emil", "Employee", "emil@portal.example")
         self.tokens = Tokens(clock, access_token_lifetime, self.users)
         self.webhooks: dict[tuple[int, str], Webhook] = {}
         self.applications: dict[str, Application] = {}
         self._link_tokens: dict[str, Caller] = {}
+
+    def add_user(self, name: str, last_name: str, email: str = "", *, admin: bool = False) -> User:
+        """Add an employee."""
+        number = self._table.add({"NAME": name, "LAST_NAME": last_name, "EMAIL": email})
+        return self.let_in(number, admin=admin)
+
+    def let_in(self, number: int, *, admin: bool = False) -> User:
+        """Let somebody call who has a record of `user.*`."""
+        user = self.users[number] = User(self._table.row(number), admin=admin)
+        return user
 
     def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str]) -> Webhook:
         """Add an incoming webhook of one user."""
@@ -244,11 +321,11 @@ class Callers:
     def by_webhook(self, user_id: int, code: str) -> Caller:
         """Return who calls through a webhook.
 
-        :raises RestError: `401 NO_AUTH_FOUND`.
+        :raises RestError: `401`.
         """
         webhook = self.webhooks.get((user_id, code))
         if webhook is None:
-            raise no_auth_found()
+            raise no_auth_found() if self._documented else wrong_webhook()
         return Caller(self.users[user_id], webhook.scope, f"webhook {code}")
 
     def token_for_links(self, caller: Caller) -> str:
@@ -264,11 +341,16 @@ class Callers:
 
         :raises RestError: `401` for a wrong or expired token, `403 user_access_error`.
         """
-        if not isinstance(access_token, str):
+        if not isinstance(access_token, str) or not access_token:
             raise no_auth_found()
         if access_token in self._link_tokens:
             return self._link_tokens[access_token]
-        application, pair = self.tokens.authorize(access_token)
+        try:
+            application, pair = self.tokens.authorize(access_token)
+        except RestError as refusal:
+            if self._documented and refusal.code != "expired_token":
+                raise no_auth_found() from None
+            raise
         if application.allowed_users is not None and pair.user_id not in application.allowed_users:
             raise RestError(403, "user_access_error", "The user does not have access to the application")
         return Caller(self.users[pair.user_id], application.scope, application.client_id, application)

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
-def make_certificate(directory: Path, host: str) -> tuple[Path, Path]:
+def make_certificate(directory: Path, host: str, host_names: Iterable[str] = ()) -> tuple[Path, Path]:
     """Write a certificate for `host` and `localhost`, and its key.
 
+    :param host_names: for whom it is, too.
     :returns: the PEM files; the first one is also what a client has to trust.
     """
     from cryptography import x509
@@ -22,7 +24,7 @@ def make_certificate(directory: Path, host: str) -> tuple[Path, Path]:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bitrix24 sandbox portal")])
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in ("localhost", *host_names)]
     try:
         names.append(x509.IPAddress(ipaddress.ip_address(host)))
     except ValueError:

@@ -78,8 +78,33 @@ def process_locked() -> RestError:
 
 
 def no_auth_found() -> RestError:
-    """Return the answer to a wrong webhook code or access token."""
+    """Return the answer to a call without authorization; as documented, to one with a wrong one, too."""
     return RestError(401, "NO_AUTH_FOUND", "Wrong authorization data")
+
+
+def wrong_webhook() -> RestError:
+    """Return the answer to a wrong webhook code."""
+    return RestError(401, "INVALID_CREDENTIALS", "Invalid request credentials")
+
+
+def wrong_token() -> RestError:
+    """Return the answer to an access token that nobody has issued."""
+    return RestError(401, "invalid_token", "Unable to get application by token")
+
+
+def application_not_found() -> RestError:
+    """Return the answer to an access token of an application that was removed."""
+    return RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
+
+
+def https_required() -> RestError:
+    """Return the answer to plain HTTP, where the portal wants HTTPS."""
+    return RestError(400, "INVALID_REQUEST", "Https required")
+
+
+def portal_deleted() -> RestError:
+    """Return the answer of a portal that is closed."""
+    return RestError(500, "PORTAL_DELETED", "Portal was deleted")
 
 
 def method_not_found() -> RestError:

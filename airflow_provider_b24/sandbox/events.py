@@ -5,11 +5,13 @@ Documented on https://apidocs.bitrix24.com/api-reference/events/index.html.
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.records import find
+from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.table import columns, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,11 +24,47 @@ _OWN = (
     "ONAPPTEST",
     "ONAPPMETHODCONFIRM",
     "ONOFFLINEEVENT",
-    "ONUSERADD",
 )
-_OBJECTS = ("CRMLEAD", "CRMDEAL", "CRMCONTACT", "CRMCOMPANY", "CRMQUOTE", "CRMDYNAMICITEM", "TASK")
-#: Every event an application may subscribe to.
-EVENTS = (*_OWN, *(f"ON{name}{verb}" for name in _OBJECTS for verb in ("ADD", "UPDATE", "DELETE")))
+_CRM = (
+    "LEAD",
+    "DEAL",
+    "CONTACT",
+    "COMPANY",
+    "QUOTE",
+    "INVOICE",
+    "CURRENCY",
+    "PRODUCT",
+    "ACTIVITY",
+    "REQUISITE",
+    "BANKDETAIL",
+    "MEASURE",
+    "TIMELINECOMMENT",
+    "TYPE",
+    "DYNAMICITEM",
+)
+_VERBS = ("ADD", "UPDATE", "DELETE")
+#: Every event an application may subscribe to, by the scope that it needs.
+EVENTS: dict[str, tuple[str, ...]] = {
+    "": _OWN,
+    "user": ("ONUSERADD",),
+    "crm": tuple(f"ONCRM{name}{verb}" for name in _CRM for verb in _VERBS),
+    "task": tuple(f"ONTASK{name}{verb}" for name in ("", "COMMENT") for verb in _VERBS),
+}
+_OF_ONE_TYPE = re.compile(r"ONCRMDYNAMICITEM(ADD|UPDATE|DELETE)_[0-9]+")
+#: What a record of the offline queue is found and ordered by.
+QUEUE_COLUMNS = columns(
+    ID="integer",
+    TIMESTAMP_X="datetime",
+    EVENT_NAME="string",
+    MESSAGE_ID="integer",
+    PROCESS_ID="string",
+    ERROR="integer",
+)
+
+
+def event_exists(event: str) -> bool:
+    """Return whether there is such an event: one of :data:`EVENTS`, or one of a smart process, `…ADD_147`."""
+    return any(event in events for events in EVENTS.values()) or _OF_ONE_TYPE.fullmatch(event) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +162,8 @@ class Events:
         connector: str,
         date: Callable[[float], str],
         *,
-        filter_by: Mapping[str, Any],
-        order: Mapping[str, Any],
+        filter_by: object,
+        order: object,
         limit: int,
         clear: bool,
         process_id: str,
@@ -137,7 +175,9 @@ class Events:
             for event in self.listed(client_id, connector)
             if event.process_id == process_id and event.error == errors
         }
-        rows = find([event.row(date) for event in free.values()], filter_by, order)[:limit]
+        rows = find(
+            [event.row(date) for event in free.values()], filter_by, order, filters.OFFLINE, QUEUE_COLUMNS
+        )[:limit]
         fetched = [free[str(row["ID"])] for row in rows]
         if clear:
             self._queue = [event for event in self._queue if event not in fetched]

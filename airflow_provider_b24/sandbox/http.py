@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,39 +21,15 @@ from airflow_provider_b24.sandbox.faults import (
     TruncateJson,
 )
 from airflow_provider_b24.sandbox.forms import parse_form
+from airflow_provider_b24.sandbox.journal import Request
+from airflow_provider_b24.sandbox.received import Received
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.faults import Fault
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.method import Portal
     from airflow_provider_b24.sandbox.server import AsgiApp, Receive, Scope, Send
 
 _JSON = "application/json; charset=utf-8"
-
-
-@dataclass(slots=True)
-class Request:
-    """A request the portal received.
-
-    :param method: the REST method, `oauth.token` or `oauth.authorize`, empty if the path names none.
-    :param verb: the HTTP method.
-    :param parameters: as sent, secrets included, except for the access token.
-    :param access_token: the access token, if one was sent.
-    :param status: HTTP status answered, `None` while there is none.
-    :param time: when it arrived, on the portal's clock.
-    :param late: by how many real seconds the calls of a batch delayed the answer.
-    :param reply_headers: what the answer's headers say, beside the usual.
-    """
-
-    method: str
-    verb: str
-    path: str = field(repr=False)
-    parameters: dict[str, Any] = field(repr=False)
-    access_token: Any = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    time: float
-    status: int | None = None
-    late: float = 0.0
-    reply_headers: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +62,18 @@ _Work = Callable[[], tuple[int, Mapping[str, Any] | Content | str]]
 
 
 class FrontDoor:
-    """The ASGI application of a portal."""
+    """The ASGI application of a portal.
 
-    def __init__(self, portal: SandboxPortal) -> None:
+    :param make_pages: makes the application that answers everything but REST and OAuth, when somebody asks for that.
+    :param drop: closes the connection of a client, given by its address and port.
+    """
+
+    def __init__(
+        self, portal: Portal, make_pages: Callable[[], AsgiApp], drop: Callable[[Any], None]
+    ) -> None:
         self._portal = portal
+        self._make_pages = make_pages
+        self._drop_connection = drop
         self._pages: AsgiApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,10 +90,7 @@ class FrontDoor:
             route = self._oauth
         else:
             if self._pages is None:
-                # Only people and the command line ask for pages: tests do not wait for this import.
-                from airflow_provider_b24.sandbox.inspection import create_app
-
-                self._pages = create_app(self._portal)
+                self._pages = self._make_pages()
             await self._pages(scope, receive, send)
             return
         body = await _read(receive)
@@ -121,6 +102,9 @@ class FrontDoor:
         portal = self._portal
         headers = _headers(scope)
         received = rest.read(scope["path"], scope["query_string"], headers, body)
+        if headers.get("host", "").partition(":")[0].lower() in oauth.AUTHORIZATION_HOSTS:
+            # The authorization server has one method, and it tells other things than the portal's.
+            received.method = f"oauth.{received.method}"
         request = self._record(scope, headers, received)
 
         def work() -> tuple[int, Mapping[str, Any] | Content | str]:
@@ -137,7 +121,7 @@ class FrontDoor:
         portal = self._portal
         parameters = {**parse_form(scope["query_string"]), **parse_form(body)}
         method = "oauth." + scope["path"].strip("/").removeprefix("oauth/")
-        request = self._record(scope, _headers(scope), rest.Received(method, parameters))
+        request = self._record(scope, _headers(scope), Received(method, parameters))
 
         def work() -> tuple[int, Mapping[str, Any] | str]:
             try:
@@ -149,7 +133,7 @@ class FrontDoor:
 
         return request, work
 
-    def _record(self, scope: Scope, headers: dict[str, str], received: rest.Received) -> Request:
+    def _record(self, scope: Scope, headers: dict[str, str], received: Received) -> Request:
         query: bytes = scope["query_string"]
         request = Request(
             method=received.method,
@@ -220,7 +204,7 @@ class FrontDoor:
         return False
 
     async def _drop(self, exchange: _Exchange) -> None:
-        self._portal.drop_connection(exchange.scope["client"])
+        self._drop_connection(exchange.scope["client"])
         # uvicorn answers for an application that returns without a word, unless it knows that nobody listens.
         await exchange.disconnected()
 

@@ -12,10 +12,10 @@ from airflow_provider_b24.sandbox.state import describe, describe_process
 from airflow_provider_b24.sandbox.steps import steps_from_json
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.method import Portal
 
 
-def create_app(portal: SandboxPortal) -> FastAPI:
+def create_app(portal: Portal) -> FastAPI:
     """Return the application that serves everything but REST and OAuth."""
     app = FastAPI(title="Bitrix24 sandbox portal", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -70,7 +70,7 @@ async def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _page(portal: SandboxPortal) -> str:
+def _page(portal: Portal) -> str:
     methods, methods3 = (
         "".join(f"<li><code>{escape(name)}</code></li>" for name in sorted(known))
         for known in (portal.methods, portal.methods3)

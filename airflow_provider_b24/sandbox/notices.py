@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from airflow_provider_b24.sandbox.callers import Application, TokenPair
+    from airflow_provider_b24.sandbox.core import PortalCore
     from airflow_provider_b24.sandbox.events import Binding
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
     from airflow_provider_b24.sandbox.queue_server import Call
     from airflow_provider_b24.sandbox.robots import Robot
 
 
-def robot_call(portal: SandboxPortal, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> Call:
+def robot_call(portal: PortalCore, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> Call:
     """Post a robot call.
 
     :param user_id: the user behind it; `None` for nobody, and then it carries no tokens.
@@ -26,7 +26,7 @@ def robot_call(portal: SandboxPortal, robot: Robot, call: Mapping[str, Any], use
     return portal.queue_server.post("robot", robot.handler, {**call, "auth": auth})
 
 
-def installed(portal: SandboxPortal, url: str, application: Application) -> Call:
+def installed(portal: PortalCore, url: str, application: Application) -> Call:
     """Post `ONAPPINSTALL` with a new pair of tokens, which becomes the application's current one.
 
     Documented on https://apidocs.bitrix24.com/api-reference/common/events/on-app-install.html.
@@ -35,7 +35,7 @@ def installed(portal: SandboxPortal, url: str, application: Application) -> Call
     return _event(portal, url, "ONAPPINSTALL", data, _auth(portal, application, application.issue_tokens()))
 
 
-def uninstalled(portal: SandboxPortal, url: str, application: Application, *, clean: bool) -> Call:
+def uninstalled(portal: PortalCore, url: str, application: Application, *, clean: bool) -> Call:
     """Post `ONAPPUNINSTALL`, which carries no tokens.
 
     Documented on https://apidocs.bitrix24.com/api-reference/common/events/on-app-uninstall.html.
@@ -45,7 +45,7 @@ def uninstalled(portal: SandboxPortal, url: str, application: Application, *, cl
     return _event(portal, url, "ONAPPUNINSTALL", {"LANGUAGE_ID": "en", "CLEAN": int(clean)}, auth)
 
 
-def opened(portal: SandboxPortal, url: str, application: Application, user_id: int) -> Call:
+def opened(portal: PortalCore, url: str, application: Application, user_id: int) -> Call:
     """Post what a browser posts for the frame that an application is opened in, with a pair of tokens of its user.
 
     Documented on https://apidocs.bitrix24.com/settings/oauth/simple-way.html.
@@ -72,7 +72,7 @@ def opened(portal: SandboxPortal, url: str, application: Application, user_id: i
 
 
 def tested(
-    portal: SandboxPortal, application: Application, query: Mapping[str, Any], user_id: int
+    portal: PortalCore, application: Application, query: Mapping[str, Any], user_id: int
 ) -> list[Call]:
     """Post `ONAPPTEST` to the application's own subscribers, with what it sent along.
 
@@ -82,7 +82,7 @@ def tested(
     return _notify(portal, "ONAPPTEST", data, user_id, portal.events.bindings(application.client_id))
 
 
-def happened(portal: SandboxPortal, event: str, data: Mapping[str, Any], user_id: int | None) -> list[Call]:
+def happened(portal: PortalCore, event: str, data: Mapping[str, Any], user_id: int | None) -> list[Call]:
     """Call the online subscribers of an event, queue it for the offline ones.
 
     Documented on https://apidocs.bitrix24.com/api-reference/events/index.html.
@@ -91,7 +91,7 @@ def happened(portal: SandboxPortal, event: str, data: Mapping[str, Any], user_id
 
 
 def _notify(
-    portal: SandboxPortal,
+    portal: PortalCore,
     event: str,
     data: Mapping[str, Any],
     user_id: int | None,
@@ -113,7 +113,7 @@ def _notify(
 
 
 def _event(
-    portal: SandboxPortal,
+    portal: PortalCore,
     url: str,
     event: str,
     data: Mapping[str, Any],
@@ -130,14 +130,14 @@ def _event(
     return portal.queue_server.post("event", url, fields)
 
 
-def _pair(portal: SandboxPortal, application: Application, user_id: int | None) -> TokenPair | None:
+def _pair(portal: PortalCore, application: Application, user_id: int | None) -> TokenPair | None:
     # No tokens on behalf of somebody who does not exist.
     if user_id not in portal.callers.users:
         return None
     return portal.callers.tokens.issue(application, user_id)
 
 
-def _auth(portal: SandboxPortal, application: Application, pair: TokenPair | None) -> dict[str, Any]:
+def _auth(portal: PortalCore, application: Application, pair: TokenPair | None) -> dict[str, Any]:
     tokens: dict[str, Any] = {}
     if pair is not None:
         tokens = {

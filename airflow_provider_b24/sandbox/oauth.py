@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_b24.sandbox.callers import Application, TokenPair
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.core import PortalCore
 
 
-def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any]:
+#: Where the authorization server is on the internet.
+AUTHORIZATION_HOSTS = frozenset({"oauth.bitrix.info", "oauth.bitrix24.tech"})
+
+
+def token(portal: PortalCore, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request for tokens.
 
     :param parameters: `grant_type`, `client_id`, `client_secret`, and `code` or `refresh_token`.
@@ -27,17 +31,19 @@ def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any
     grant_type = parameters.get("grant_type")
     if grant_type not in ("authorization_code", "refresh_token"):
         raise RestError(400, "invalid_request", "Invalid grant_type")
-    # Status and codes are what the official SDKs' tests expect; the documentation gives no status.
     if application is None:
+        # What official SDKs expect, and their tests see: an error with the status of success.
         raise RestError(200, "wrong_client", "")
-    if not application.installed or parameters.get("client_secret") != application.client_secret:
+    if parameters.get("client_secret") != application.client_secret:
         raise RestError(400, "invalid_client", "Invalid client data")
+    if not application.installed:
+        raise RestError(401, "NOT_INSTALLED", "Application not installed")
     if not application.paid:
         raise RestError(402, "PAYMENT_REQUIRED", "Payment required")
     name = "code" if grant_type == "authorization_code" else "refresh_token"
     value = parameters.get(name)
     if not isinstance(value, str) or not value:
-        raise RestError(400, "invalid_request", f"No {name}")
+        raise RestError(400, "invalid_request", f'No "{name}" parameter found')
     tokens = portal.callers.tokens
     exchange = tokens.redeem if name == "code" else tokens.refresh
     pair = exchange(application, value)
@@ -45,7 +51,7 @@ def token(portal: SandboxPortal, parameters: Mapping[str, Any]) -> dict[str, Any
     return describe(portal, application, pair)
 
 
-def describe(portal: SandboxPortal, application: Application, pair: TokenPair) -> dict[str, Any]:
+def describe(portal: PortalCore, application: Application, pair: TokenPair) -> dict[str, Any]:
     """Return the authorization server's description of a new pair."""
     return {
         "access_token": pair.access_token,
@@ -62,7 +68,7 @@ def describe(portal: SandboxPortal, application: Application, pair: TokenPair) -
     }
 
 
-def authorize(portal: SandboxPortal, parameters: Mapping[str, Any]) -> str:
+def authorize(portal: PortalCore, parameters: Mapping[str, Any]) -> str:
     """Return where the portal sends the user who lets an application in: user 1, without asking.
 
     :raises RestError: for an unknown application, or one without a return address.

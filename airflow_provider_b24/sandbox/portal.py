@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import tempfile
-import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from airflow_provider_b24.sandbox import notices
 from airflow_provider_b24.sandbox.alarm import Alarm
-from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE, Application, Callers, User, Webhook
-from airflow_provider_b24.sandbox.clock import Clock
-from airflow_provider_b24.sandbox.disk import Disk
-from airflow_provider_b24.sandbox.event_tokens import EventTokens
-from airflow_provider_b24.sandbox.events import Events
-from airflow_provider_b24.sandbox.faults import Faults
-from airflow_provider_b24.sandbox.http import FrontDoor, Request
-from airflow_provider_b24.sandbox.limits import LeakyBuckets, OperatingTime
+from airflow_provider_b24.sandbox.http import FrontDoor
+from airflow_provider_b24.sandbox.method import Portal
 from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
-from airflow_provider_b24.sandbox.processes import (
-    AcceptedAnswer,
-    AnswerRules,
-    DocumentId,
-    Process,
-    ProcessEngine,
-)
-from airflow_provider_b24.sandbox.queue_server import Call, QueueServer
-from airflow_provider_b24.sandbox.records import RecordStore, RecordStores
-from airflow_provider_b24.sandbox.rest3 import KeptResults
-from airflow_provider_b24.sandbox.robots import Robot, RobotRegistry
-from airflow_provider_b24.sandbox.server import Server
-from airflow_provider_b24.sandbox.tasks import Task, Tasks
+from airflow_provider_b24.sandbox.oauth import AUTHORIZATION_HOSTS
+from airflow_provider_b24.sandbox.server import AsgiApp, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from airflow_provider_b24.sandbox.steps import AskPerson, Step
+    from airflow_provider_b24.sandbox.callers import Application, AuthorizationRules
+    from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.processes import AnswerRules, Process
+    from airflow_provider_b24.sandbox.queue_server import Call
+    from airflow_provider_b24.sandbox.records.store import Change
+    from airflow_provider_b24.sandbox.robots import Robot
+    from airflow_provider_b24.sandbox.steps import AskPerson
 
-_LEAD: DocumentId = ("crm", "CCrmDocumentLead", "LEAD_77")
-_LEAD_TYPE: DocumentId = ("crm", "CCrmDocumentLead", "LEAD")
 # What a portal consists of, apart from its address and what was recorded there.
 _TAKEN_OVER = (
+    "_template_numbers",
     "application",
+    "automations",
     "buckets",
     "callers",
     "changed",
@@ -56,25 +42,21 @@ _TAKEN_OVER = (
     "member_id",
     "operating",
     "queue_server",
-    "record_stores",
     "robot_registry",
+    "store",
     "task_list",
     "templates",
 )
+_EVENTS = {
+    "lead": "CRMLEAD",
+    "deal": "CRMDEAL",
+    "contact": "CRMCONTACT",
+    "company": "CRMCOMPANY",
+    "task": "TASK",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A workflow template."""
-
-    id: int
-    name: str
-    steps: tuple[Step, ...]
-    document_type: DocumentId
-    modified: float
-
-
-class SandboxPortal:
+class SandboxPortal(Portal):
     """A Bitrix24 portal: REST, authorization server, processes, queue server, limits, faults.
 
     .. code-block:: python
@@ -95,7 +77,14 @@ class SandboxPortal:
         `documentation`: `403 ACCESS_DENIED` in any case.
     :param operating_bill: whose operating time a batch uses up: that of the `calls` in it, as documented, or that of
         the method `batch`, with the batch's number in the reply of every call, as was measured.
-    :raises ValueError: when ``answers`` is none of these.
+    :param authorization: what is said to wrong credentials. `portal`, as portals do it: `INVALID_CREDENTIALS` to a
+        wrong webhook, `invalid_token` to a wrong access token, `APPLICATION_NOT_FOUND` to one of a removed application;
+        `documentation`: `NO_AUTH_FOUND` to all of them.
+    :param https_required: refuse plain HTTP, as portals do.
+    :param host_names: further names that the certificate is for, such as `example.bitrix24.com`, where a client finds
+        the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
+        them is answered as the authorization server does.
+    :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
     def __init__(
@@ -110,44 +99,30 @@ class SandboxPortal:
         limits: bool = True,
         answers: AnswerRules = "portal",
         operating_bill: Literal["calls", "batch"] = "calls",
+        authorization: AuthorizationRules = "portal",
+        https_required: bool = False,
+        host_names: Sequence[str] = (),
     ) -> None:
-        self.clock: Clock = clock or Clock()
-        self.tariff = tariff
-        self.member_id = secrets.token_hex(16)
-        self.faults = Faults()
-        self.moved_to: str | None = None
-        #: Seconds of operating time every call of a method costs, by method name.
-        self.operating_costs: dict[str, float] = {}
-        self.operating_bill = operating_bill
-        #: The one lock, and the signal that something in the portal has changed.
-        self.changed = threading.Condition(threading.RLock())
-        self.callers = Callers(self.clock, access_token_lifetime)
+        super().__init__(
+            tariff=tariff,
+            clock=clock,
+            access_token_lifetime=access_token_lifetime,
+            limits=limits,
+            answers=answers,
+            operating_bill=operating_bill,
+            authorization=authorization,
+            https_required=https_required,
+        )
         self.methods = all_methods()
         self.methods3 = all_methods_of_rest3()
-        self.kept_results = KeptResults(self.clock)
-        self.robot_registry = RobotRegistry()
-        self.disk = Disk()
-        self.task_list = Tasks()
-        self.events = Events()
-        self.templates: dict[int, Template] = {}
-        self.record_stores = RecordStores()
-        #: Whether both limits are in force; operating time is accounted for in any case.
-        self.limits = limits
-        self.buckets = LeakyBuckets(self.clock, tariff)
-        self.operating = OperatingTime(self.clock)
-        self.queue_server = QueueServer(self.changed)
-        self.engine = ProcessEngine(
-            self, self.clock, self.robot_registry, EventTokens(), self.changed, answers
-        )
+        self.store.listeners.append(self._announce)
         self._address = (host, port)
         self._https = https
-        self._requests: list[Request] = []
+        self._host_names = (*AUTHORIZATION_HOSTS, *host_names)
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._alarm: Alarm | None = None
         self.ca_file: Path | None = None
-        self.host = ""
-        self.url = ""
 
     def __repr__(self) -> str:
         return f"SandboxPortal({self.url or 'not started'})"
@@ -173,13 +148,13 @@ class SandboxPortal:
             from airflow_provider_b24.sandbox.certificate import make_certificate
 
             self._directory = tempfile.TemporaryDirectory(prefix="bitrix24-sandbox-")
-            certificate = make_certificate(Path(self._directory.name), self._address[0])
+            certificate = make_certificate(Path(self._directory.name), self._address[0], self._host_names)
             self.ca_file = certificate[0]
         self.host = f"{self._address[0]}:{sock.getsockname()[1]}"
         self.url = f"{'https' if self._https else 'http'}://{self.host}"
         self.webhook = self.create_webhook()
         self.application = self.create_application()
-        self._server = Server(FrontDoor(self), sock, certificate)
+        self._server = Server(FrontDoor(self, self._pages, self.drop_connection), sock, certificate)
         self._server.start()
         self._alarm = Alarm(self.engine, self.clock, self._server.loop)
 
@@ -194,151 +169,6 @@ class SandboxPortal:
         self._server.stop()
         if self._directory is not None:
             self._directory.cleanup()
-
-    # What there is
-
-    @property
-    def oauth_url(self) -> str:
-        """Where the authorization server hands out tokens."""
-        return f"{self.url}/oauth/token/"
-
-    @property
-    def requests(self) -> list[Request]:
-        """Every request received, in order."""
-        with self.changed:
-            return list(self._requests)
-
-    @property
-    def calls(self) -> list[Call]:
-        """Every robot call the queue server has posted or is about to post, in order."""
-        return self.queue_server.calls("robot")
-
-    @property
-    def event_calls(self) -> list[Call]:
-        """Every event the queue server has posted or is about to post, in order."""
-        return self.queue_server.calls("event")
-
-    @property
-    def processes(self) -> dict[str, Process]:
-        """Every process by its id."""
-        with self.changed:
-            return dict(self.engine.processes)
-
-    @property
-    def robots(self) -> list[Robot]:
-        """Every registered robot and activity, of all applications."""
-        with self.changed:
-            return self.robot_registry.all()
-
-    @property
-    def answers(self) -> list[AcceptedAnswer]:
-        """The answer of every step that was answered, in order; what came later is only counted there."""
-        with self.changed:
-            return self.engine.answers
-
-    @property
-    def tasks(self) -> list[Task]:
-        """Every task, done ones included."""
-        with self.changed:
-            return self.task_list.all()
-
-    # Who may call
-
-    def add_user(self, *, admin: bool = False, name: str = "Sandbox", last_name: str = "User") -> User:
-        """Add an employee."""
-        with self.changed:
-            number = max(self.callers.users) + 1
-            user = self.callers.users[number] = User(number, name, last_name, admin)
-            return user
-
-    def create_webhook(self, user_id: int = 1, scope: Iterable[str] = DEFAULT_SCOPE) -> Webhook:
-        """Add an incoming webhook.
-
-        :param scope: what it may do, such as `bizproc` and `crm`.
-        """
-        with self.changed:
-            return self.callers.create_webhook(self.url, user_id, scope)
-
-    def create_application(
-        self,
-        *,
-        client_id: str | None = None,
-        scope: Iterable[str] = DEFAULT_SCOPE,
-        redirect_uri: str = "http://127.0.0.1/oauth/callback",
-    ) -> Application:
-        """Install another OAuth application."""
-        with self.changed:
-            return self.callers.create_application(
-                client_id=client_id, scope=scope, redirect_uri=redirect_uri
-            )
-
-    def expire_access_tokens(self) -> None:
-        """Let every access token issued so far be expired."""
-        with self.changed:
-            self.callers.tokens.expire_access()
-
-    def revoke_refresh_tokens(self) -> None:
-        """Let every refresh token issued so far be worthless."""
-        with self.changed:
-            self.callers.tokens.revoke_refresh()
-
-    # Processes
-
-    def start_process(
-        self,
-        steps: Sequence[Step],
-        document_id: DocumentId = _LEAD,
-        values: Mapping[str, Any] | None = None,
-    ) -> Process:
-        """Start a process; it runs until it waits or ends.
-
-        :param values: the document's fields.
-        """
-        return self.engine.start(steps, document_id, values=values)
-
-    def lock_process(self, process: Process, seconds: float | None = None) -> None:
-        """Refuse the answers and log lines of a process with 423, as if another request worked on it.
-
-        :param seconds: how long by the portal's clock, `None` until :meth:`unlock_process`.
-        :raises ValueError: when that is not a time to come.
-        """
-        if seconds is not None and seconds <= 0:
-            raise ValueError(f"A process is locked for some time, not for {seconds} seconds")
-        self.engine.lock(process, seconds)
-
-    def unlock_process(self, process: Process) -> None:
-        """Let a process take answers again."""
-        self.engine.unlock(process)
-
-    def add_template(self, name: str, steps: Sequence[Step], document_type: DocumentId = _LEAD_TYPE) -> int:
-        """Add a template for `bizproc.workflow.start` and return its id."""
-        with self.changed:
-            number = len(self.templates) + 1
-            self.templates[number] = Template(number, name, tuple(steps), document_type, self.clock.now())
-            return number
-
-    def wait_for_call(self, timeout: float = 10.0) -> Call:
-        """Return the next robot call that has an outcome and was not returned here before.
-
-        :param timeout: real seconds.
-        :raises TimeoutError: when there is none by then.
-        """
-        return self.queue_server.wait_for_call(timeout)
-
-    def wait_until(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
-        """Block until `condition` holds; it is asked again whenever something happens in the portal.
-
-        :param condition: such as ``lambda: len(portal.answers) == 3``.
-        :param timeout: real seconds.
-        :raises TimeoutError: when it does not hold by then.
-        """
-        with self.changed:
-            if not self.changed.wait_for(condition, timeout):
-                raise TimeoutError(f"What was waited for did not happen within {timeout} s")
-
-    def repost(self, call: Call) -> Call:
-        """Post a call again, byte by byte the same."""
-        return self.queue_server.repost(call)
 
     # Events
 
@@ -382,32 +212,6 @@ class SandboxPortal:
         with self.changed:
             return notices.happened(self, event, data, user_id)
 
-    # Data
-
-    def records(self, kind: str) -> RecordStore:
-        """Return the store behind a list method: `lead`, `task`, `item:147` (`item` for every other type).
-
-        What people were told by `im.notify.system.add` is in `notification`.
-        """
-        with self.changed:
-            return self.record_stores.find(kind)
-
-    def add_records(self, kind: str, records: int | Iterable[Mapping[str, Any]]) -> list[int]:
-        """Fill the store behind a list method.
-
-        :param kind: `lead` (`crm.lead.list`), `task` (`tasks.task.list`), `item` or `item:147`
-            (`crm.item.list` of all types, or of one).
-        :param records: the records, or how many to make up.
-        :returns: their numbers.
-        """
-        with self.changed:
-            return self.record_stores.add(kind, records)
-
-    def add_file(self, name: str, data: bytes, *, user_id: int = 1) -> int:
-        """Put a file on the Drive and return its number, for `disk.file.get`."""
-        with self.changed:
-            return self.disk.add(name, data, user_id, self.clock.now()).id
-
     # Trouble
 
     def move_to(self, target: SandboxPortal | str | None) -> None:
@@ -427,6 +231,7 @@ class SandboxPortal:
             for name in _TAKEN_OVER:
                 setattr(self, name, getattr(old, name))
             self.engine.move(self)
+            self.store.listeners[:] = [self._automate, self._announce]
             self.webhook = self.callers.move_webhook(old.webhook, self.url)
             if self._alarm is not None and self._server is not None:
                 self._alarm.stop()
@@ -439,12 +244,6 @@ class SandboxPortal:
             self._server.drop(client)
 
     # What the parts of the portal need from each other
-
-    def record(self, request: Request) -> None:
-        """Remember a request."""
-        with self.changed:
-            self._requests.append(request)
-            self.changed.notify_all()
 
     def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> None:
         """Hand a robot call to the queue server."""
@@ -462,3 +261,31 @@ class SandboxPortal:
         """Wake up when the next process loses its patience."""
         if self._alarm is not None:
             self._alarm.set()
+
+    def _pages(self) -> AsgiApp:
+        # Only people and the command line ask for pages: tests do not wait for this import.
+        from airflow_provider_b24.sandbox.inspection import create_app
+
+        return create_app(self)
+
+    def _announce(self, change: Change) -> None:
+        """Tell subscribers of a record that has changed."""
+        fields: dict[str, Any] = {"ID": change.number}
+        name = _EVENTS.get(change.kind)
+        if change.kind.startswith("item:"):
+            name = "CRMDYNAMICITEM"
+            fields["ENTITY_TYPE_ID"] = int(change.kind.removeprefix("item:"))
+        data: dict[str, Any] = {"FIELDS": fields}
+        if change.kind == "task":
+            # What was before and what is after, of which one is missing: that is how tasks tell it.
+            data = {
+                "FIELDS_BEFORE": "undefined" if change.verb == "add" else fields,
+                "FIELDS_AFTER": "undefined" if change.verb == "delete" else fields,
+            }
+        if change.kind == "user" and change.verb == "add":
+            notices.happened(self, "ONUSERADD", fields, change.user_id)
+        if name is not None:
+            event = f"ON{name}{change.verb.upper()}"
+            notices.happened(self, event, data, change.user_id)
+            if "ENTITY_TYPE_ID" in fields:
+                notices.happened(self, f"{event}_{fields['ENTITY_TYPE_ID']}", data, change.user_id)

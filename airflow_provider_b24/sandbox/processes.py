@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 import secrets
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.sandbox.clock import Clock
     from airflow_provider_b24.sandbox.event_tokens import EventTokens
+    from airflow_provider_b24.sandbox.records.store import Store
     from airflow_provider_b24.sandbox.robots import Kind, Robot, RobotRegistry
+
+_log = logging.getLogger(__name__)
 
 DocumentId = tuple[str, str, str]
 AnswerRules = Literal["portal", "older-portal", "documentation"]
@@ -88,12 +92,15 @@ class Waiting:
 class Process:
     """A running or finished workflow.
 
-    :param values: the document's fields as the process reads and writes them.
+    :param values: the fields of the document that it was given and has written. A document in the CRM is a record of
+        the portal: the process reads the others from there, and writes into it.
     :param answers: what each step that was waited for has put out, by activity name: the declared return properties
         that were sent or have a default. A step that has timed out has `IsTimeout` 1 as well; a later step reads 0
         where it is missing.
     :param status: `running`, `waiting`, `completed` or `terminated`.
     :param ignored: how many answers it was sent for steps that did not wait any more, late ones included.
+    :param problems: what has gone wrong in it and around it: a robot that is not registered, a handler that does not
+        answer, … Each is in the terminal, too.
     """
 
     id: str
@@ -110,6 +117,7 @@ class Process:
     modified: float = 0.0
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: list[LogEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     position: int = 0
     ignored: int = 0
     locked_until: float = field(default=0.0, repr=False)
@@ -171,6 +179,7 @@ class ProcessEngine:
         clock: Clock,
         robots: RobotRegistry,
         tokens: EventTokens,
+        store: Store,
         changed: threading.Condition,
         rules: AnswerRules = "portal",
     ) -> None:
@@ -183,6 +192,7 @@ class ProcessEngine:
         self._clock = clock
         self._robots = robots
         self._tokens = tokens
+        self._store = store
         self._changed = changed
         self._deadlines: list[tuple[float, int, Process, str]] = []
         self._sequence = itertools.count()
@@ -208,8 +218,17 @@ class ProcessEngine:
         template_id: int = 0,
         user_id: int = 1,
     ) -> Process:
-        """Start a process and let it run until it waits or ends."""
+        """Start a process and let it run until it waits or ends.
+
+        A document in the CRM that the portal does not have comes into being, without events and automation.
+
+        :param values: fields of the document to set before.
+        :raises ValueError: for a value that does not fit its field.
+        """
         with self._changed:
+            record = self._store.document(document_id)
+            if record is not None:
+                self._store.put(*record, values or {})
             now = self._clock.now()
             process = Process(
                 id=_process_id(now),
@@ -269,6 +288,11 @@ class ProcessEngine:
             process, waiting = self._find(token)
             if waiting is not None:
                 self._note(process, message)
+
+    def document_name(self, process: Process) -> str:
+        """Return what people call a process's document."""
+        with self._changed:
+            return str(self._lookup(process)("Document", "TITLE") or process.document_id[2])
 
     def lock(self, process: Process, seconds: float | None = None) -> None:
         """Refuse answers and log lines for a while, as if another request worked on the process.
@@ -350,7 +374,7 @@ class ProcessEngine:
             if isinstance(step, Finish):
                 break
             if isinstance(step, SetField):
-                process.values[step.field] = resolve(step.value, self._lookup(process))
+                self._set(process, step.field, resolve(step.value, self._lookup(process)))
                 continue
             activity = step.name or f"A{process.position}"
             waiting = self._ask(process, step, activity) if isinstance(step, AskPerson) else None
@@ -364,6 +388,18 @@ class ProcessEngine:
                 return
         self._end(process, "completed")
 
+    def _set(self, process: Process, name: str, value: Any) -> None:
+        process.values[name] = value
+        record = self._store.document(process.document_id)
+        if record is None:
+            return
+        try:
+            self._store.set_field(*record, name, value, process.started_by)
+        except KeyError:
+            self._complain(process, f"The document is gone: {name} was not set")
+        except RestError as refusal:
+            self._complain(process, f"{name} was not set to {value!r}: {refusal.description}")
+
     def _ask(self, process: Process, step: AskPerson, activity: str) -> Waiting:
         self._world.create_task(process, step, activity)
         return Waiting(activity)
@@ -372,18 +408,30 @@ class ProcessEngine:
         kind: Kind = "activity" if isinstance(step, CallActivity) else "robot"
         robot = self._robots.find(kind, step.code, step.client_id)
         if robot is None:
-            self._note(process, f"The {kind} {step.code} is not registered")
+            known = ", ".join(sorted(other.code for other in self._robots.all() if other.kind == kind))
+            self._complain(
+                process,
+                f"The {kind} {step.code} is not registered, the process goes on without it. "
+                f"Registered: {known or 'none'}",
+            )
             return None
         subscribe = "Y" if (robot.use_subscription or step.use_subscription) == "Y" else "N"
         token, event_id = self._tokens.write(process.id, activity)
-        given = resolve(step.properties, self._lookup(process))
+        given = {**_defaults(robot.properties), **resolve(step.properties, self._lookup(process))}
+        missing = [name for name in robot.required_properties if given.get(name) in (None, "", [])]
+        if missing:
+            self._complain(
+                process,
+                f"The {kind} {step.code} is called without its required properties {', '.join(missing)}: "
+                "Bitrix24's designer would not let them be empty",
+            )
         call = {
             "workflow_id": process.id,
             "code": robot.code,
             "document_id": list(process.document_id),
             "document_type": list(process.document_type),
             "event_token": token,
-            "properties": {**_defaults(robot.properties), **given},
+            "properties": given,
             "use_subscription": subscribe,
             "timeout_duration": step.timeout_duration,
             "ts": int(self._clock.now()),
@@ -410,13 +458,28 @@ class ProcessEngine:
         self._world.forget_tasks(process)
         self._changed.notify_all()
 
+    def complain(self, process_id: str, problem: str) -> None:
+        """Tell of something that has gone wrong around a process; it is not in its log, as in Bitrix24."""
+        with self._changed:
+            process = self.processes.get(process_id)
+            if process is not None:
+                self._complain(process, problem, note=False)
+
+    def _complain(self, process: Process, problem: str, *, note: bool = True) -> None:
+        process.problems.append(problem)
+        if note:
+            self._note(process, problem)
+        _log.warning("Process %s on %s: %s", process.id, process.document_id[2], problem)
+
     def _note(self, process: Process, message: str) -> None:
         process.log.append(LogEntry(self._clock.now(), message))
 
-    @staticmethod
-    def _lookup(process: Process) -> Any:
+    def _lookup(self, process: Process) -> Any:
         def lookup(source: str, name: str) -> Any:
             if source == "Document":
+                record = self._store.document(process.document_id)
+                if record is not None and record[1] in self._store.table(record[0]):
+                    return self._store.value(*record, name)
                 return process.values.get(name)
             if source == "Template":
                 return process.parameters.get(name)

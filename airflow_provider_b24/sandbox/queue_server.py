@@ -12,7 +12,7 @@ from airflow_provider_b24.sandbox.forms import encode_form
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx
 
@@ -64,10 +64,14 @@ class Call:
 
 
 class QueueServer:
-    """Posts in the background, from threads of its own."""
+    """Posts in the background, from threads of its own.
 
-    def __init__(self, changed: threading.Condition) -> None:
+    :param refused: called with every call that a handler has not taken.
+    """
+
+    def __init__(self, changed: threading.Condition, refused: Callable[[Call], None]) -> None:
         self._changed = changed
+        self._refused = refused
         self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._client: httpx.Client | None = None
@@ -136,6 +140,8 @@ class QueueServer:
             call.status, call.answer, call.error = status, answer, error
             if call.kind == "robot":
                 self._finished.append(call)
+            if status is None or status >= 300:
+                self._refused(call)
             self._changed.notify_all()
 
 

@@ -6,135 +6,32 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox import rest3
 from airflow_provider_b24.sandbox.disk import Content
-from airflow_provider_b24.sandbox.errors import RestError, access_denied, malformed, method_not_found
+from airflow_provider_b24.sandbox.errors import (
+    RestError,
+    https_required,
+    malformed,
+    method_not_found,
+    portal_deleted,
+)
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
 from airflow_provider_b24.sandbox.forms import parse_form, parse_multipart, php_array
+from airflow_provider_b24.sandbox.method import Listing, MethodCall, Portal
+from airflow_provider_b24.sandbox.received import Received
 from airflow_provider_b24.sandbox.timing import time_of
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.sandbox.callers import Application, Caller
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.callers import Caller
 
 _log = logging.getLogger(__name__)
 
 BATCH_LENGTH = 50
 _USER_ID = re.compile(r"[0-9]{1,10}")
 _EARLIER = re.compile(r"\$(result|result_error|result_total|result_next)((?:\[[^\[\]]+\])+)")
-
-
-@dataclass(slots=True)
-class Received:
-    """A request to `/rest/`, read.
-
-    :param problem: why it cannot be answered, if it could not be read.
-    :param late: by how many real seconds the calls inside delay the answer.
-    :param is_rest3: whether it is for REST 3.0.
-    :param idempotency_key: what the header of this name says.
-    :param reply_headers: what the answer's headers say.
-    """
-
-    method: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-    webhook: tuple[int, str] | None = None
-    access_token: Any = None
-    problem: RestError | None = None
-    late: float = 0.0
-    is_rest3: bool = False
-    idempotency_key: str | None = None
-    body: bytes = field(default=b"", repr=False)
-    reply_headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Listing:
-    """A list method's answer: beside the result, how many there are and where the next page starts."""
-
-    result: Any
-    total: int | None = None
-    next: int | None = None
-
-
-@dataclass(slots=True)
-class MethodCall:
-    """One call of one method.
-
-    :param given: the parameters as they came.
-    :param params: the same with upper-case names, as top-level names are not case-sensitive.
-    :param seconds: execution time to account for beyond what really passed.
-    """
-
-    portal: SandboxPortal
-    caller: Caller
-    method: str
-    given: dict[str, Any]
-    params: dict[str, Any] = field(init=False)
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.params = {name.upper(): value for name, value in self.given.items()}
-
-    def text(self, name: str) -> str:
-        """Return a parameter as text, empty when it is missing or no scalar."""
-        value = self.params.get(name)
-        return "" if value is None or isinstance(value, dict | list) else str(value)
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        """Return a parameter as an array with names, empty when it is missing or something else."""
-        value = self.params.get(name)
-        return value if isinstance(value, dict) else {}
-
-    def sequence(self, name: str) -> list[Any]:
-        """Return a parameter as a list; a single value is a list of one."""
-        value = self.params.get(name)
-        if value is None or value == "":
-            return []
-        if isinstance(value, dict):
-            return list(value.values())
-        return value if isinstance(value, list) else [value]
-
-    def integer(self, name: str, default: int = 0) -> int:
-        """Return a parameter as a number, as PHP would: what is none counts as 0."""
-        value = self.params.get(name)
-        if value is None or value == "":
-            return default
-        try:
-            return int(value)
-        except (TypeError, ValueError):
-            return 0
-
-    def administrator(self, status: int = 403) -> None:
-        """Refuse a caller who is no administrator.
-
-        :param status: HTTP status the method's page documents.
-        """
-        if not self.caller.user.admin:
-            raise access_denied(status=status)
-
-    def application(
-        self, description: str = "Application context required", status: int = 403
-    ) -> Application:
-        """Return the calling application, refuse a webhook."""
-        if self.caller.application is None:
-            raise access_denied(description, status)
-        return self.caller.application
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A REST method.
-
-    :param scope: the permission it needs, empty for none.
-    """
-
-    name: str
-    scope: str
-    run: Callable[[MethodCall], Any]
 
 
 def read(path: str, query: bytes, headers: Mapping[str, str], body: bytes) -> Received:
@@ -173,14 +70,16 @@ def read(path: str, query: bytes, headers: Mapping[str, str], body: bytes) -> Re
     return received
 
 
-def answer(
-    portal: SandboxPortal, received: Received, source: str
-) -> tuple[int, dict[str, Any] | Content | str]:
+def answer(portal: Portal, received: Received, source: str) -> tuple[int, dict[str, Any] | Content | str]:
     """Answer a request: with JSON, with a file, or with where it is.
 
     :param source: the caller's address, which the request limit is counted for.
     """
     try:
+        if portal.https_required and not portal.url.startswith("https:"):
+            raise https_required()
+        if portal.closed:
+            raise portal_deleted()
         if portal.limits:
             portal.buckets.pour(source)
         if received.problem is not None:
@@ -233,7 +132,7 @@ def _no_number(name: str) -> None:
 
 
 def _call(
-    portal: SandboxPortal, caller: Caller, name: str, given: dict[str, Any], *, inside_batch: bool = False
+    portal: Portal, caller: Caller, name: str, given: dict[str, Any], *, inside_batch: bool = False
 ) -> dict[str, Any]:
     begun, started = portal.clock.now(), time.perf_counter()
     method = portal.methods.get(name)
@@ -270,7 +169,7 @@ def _call(
     return reply
 
 
-def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[str, Any]:
+def _batch(portal: Portal, caller: Caller, received: Received) -> dict[str, Any]:
     begun, started = portal.clock.now(), time.perf_counter()
     params = {name.upper(): value for name, value in received.parameters.items()}
     commands = params.get("CMD")
@@ -309,7 +208,7 @@ def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> dict[st
 
 
 def _command(
-    portal: SandboxPortal,
+    portal: Portal,
     caller: Caller,
     command: object,
     parts: Mapping[str, Mapping[str, Any]],

@@ -7,89 +7,28 @@ the body byte by byte, the access token in it included.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import Rest3Error, RestError
 from airflow_provider_b24.sandbox.faults import AnswerStatus, Delay
+from airflow_provider_b24.sandbox.method import Rest3Call
 from airflow_provider_b24.sandbox.timing import time_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from airflow_provider_b24.sandbox.callers import Caller
-    from airflow_provider_b24.sandbox.clock import Clock
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
-    from airflow_provider_b24.sandbox.rest import Received
+    from airflow_provider_b24.sandbox.method import Portal, Rest3Method
+    from airflow_provider_b24.sandbox.received import Received
 
 _log = logging.getLogger(__name__)
 
 BATCH_LENGTH = 50
-KEPT_SECONDS = 24 * 3600
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of one method.
-
-    :param params: as they came: names are case-sensitive, values have their types.
-    """
-
-    portal: SandboxPortal
-    caller: Caller
-    params: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A method of REST 3.0.
-
-    :param keeps_result: whether it takes notice of an idempotency key, as methods that change something do.
-    """
-
-    name: str
-    scope: str
-    run: Callable[[Call], Any]
-    keeps_result: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    digest: str
-    result: Any
-    until: float
-
-
-@dataclass(slots=True)
-class KeptResults:
-    """What was answered to calls with an idempotency key, for 24 hours of the portal's clock."""
-
-    clock: Clock
-    _results: dict[tuple[str, ...], _Kept] = field(default_factory=dict)
-
-    def find(self, key: tuple[str, ...], body: bytes) -> Any:
-        """Return the result of the call before, `None` when there is none.
-
-        :raises RestError: `422` when its body was another one.
-        """
-        kept = self._results.get(key)
-        if kept is None or kept.until <= self.clock.now():
-            return None
-        if kept.digest != hashlib.sha256(body).hexdigest():
-            raise Rest3Error(
-                422, "IDEMPOTENCYKEYREUSEDEXCEPTION", "The idempotency key was used with another request body"
-            )
-        return kept.result
-
-    def keep(self, key: tuple[str, ...], body: bytes, result: Any) -> None:
-        """Remember the result of a call."""
-        digest = hashlib.sha256(body).hexdigest()
-        self._results[key] = _Kept(digest, result, self.clock.now() + KEPT_SECONDS)
 
 
 def read_body(content_type: str, body: bytes) -> dict[str, Any]:
@@ -112,7 +51,7 @@ def read_body(content_type: str, body: bytes) -> dict[str, Any]:
     return value
 
 
-def answer(portal: SandboxPortal, received: Received, find_caller: Callable[[], Caller]) -> dict[str, Any]:
+def answer(portal: Portal, received: Received, find_caller: Callable[[], Caller]) -> dict[str, Any]:
     """Answer a request.
 
     :param find_caller: tells who calls.
@@ -141,7 +80,7 @@ def answer(portal: SandboxPortal, received: Received, find_caller: Callable[[], 
     return {"result": result, "time": account}
 
 
-def _call(portal: SandboxPortal, caller: Caller, received: Received) -> Any:
+def _call(portal: Portal, caller: Caller, received: Received) -> Any:
     method = _find(portal, received.method)
     header = received.idempotency_key
     if header is None or not method.keeps_result:
@@ -159,18 +98,18 @@ def _call(portal: SandboxPortal, caller: Caller, received: Received) -> Any:
     return result
 
 
-def _find(portal: SandboxPortal, name: str) -> Method:
+def _find(portal: Portal, name: str) -> Rest3Method:
     method = portal.methods3.get(name)
     if method is None:
         raise Rest3Error(404, "METHODNOTFOUNDEXCEPTION", f"Method `{name}` not found")
     return method
 
 
-def _run(portal: SandboxPortal, caller: Caller, method: Method, params: Mapping[str, Any]) -> Any:
+def _run(portal: Portal, caller: Caller, method: Rest3Method, params: Mapping[str, Any]) -> Any:
     if method.scope and method.scope not in caller.scope:
         raise Rest3Error(403, "INSUFFICIENTSCOPEEXCEPTION", "The required scope is missing")
     try:
-        return method.run(Call(portal, caller, params))
+        return method.run(Rest3Call(portal, caller, params))
     except RestError:
         raise
     except Exception:
@@ -178,7 +117,7 @@ def _run(portal: SandboxPortal, caller: Caller, method: Method, params: Mapping[
         raise Rest3Error(500, "INTERNAL_INTERNALEXCEPTION", "Internal server error") from None
 
 
-def _batch(portal: SandboxPortal, caller: Caller, received: Received) -> list[Any]:
+def _batch(portal: Portal, caller: Caller, received: Received) -> list[Any]:
     calls = list(received.parameters.values())
     if len(calls) > BATCH_LENGTH:
         raise RestError(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")

@@ -56,6 +56,11 @@ class Robot:
         return dict(self.fields.get("PROPERTIES") or {})
 
     @property
+    def required_properties(self) -> list[str]:
+        """The inputs that must not be empty."""
+        return [name for name, declared in self.properties.items() if _required(declared)]
+
+    @property
     def return_properties(self) -> dict[str, dict[str, Any]]:
         """The declared outputs."""
         return dict(self.fields.get("RETURN_PROPERTIES") or {})
@@ -155,6 +160,13 @@ class RobotRegistry:
         if robot is None or robot.kind != kind:
             raise RestError(400, "ERROR_ACTIVITY_NOT_FOUND", "Activity or Automation rule not found!")
         return robot
+
+
+def _required(declared: Mapping[str, Any]) -> bool:
+    return any(
+        str(name).upper() == "REQUIRED" and str(value).lower() in ("y", "1", "true")
+        for name, value in declared.items()
+    )
 
 
 def _invalid(description: str) -> RestError:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_b24.sandbox.portal import SandboxPortal
+    from airflow_provider_b24.sandbox.method import Portal
     from airflow_provider_b24.sandbox.processes import Process
 
 # The page is for looking, not for archives.
 _LAST = 100
 
 
-def describe(portal: SandboxPortal) -> dict[str, Any]:
+def describe(portal: Portal) -> dict[str, Any]:
     """Return what is going on, for a person at a terminal: the last 100 entries of each list.
 
     The credentials a person needs to connect are in it; event tokens and what the portal sent are not.
@@ -68,5 +68,6 @@ def describe_process(process: Process) -> dict[str, Any]:
         "values": dict(process.values),
         "answers": {activity: dict(values) for activity, values in process.answers.items()},
         "waiting_at": process.waiting.activity if process.waiting else None,
+        "problems": list(process.problems),
         "log": [{"time": entry.time, "message": entry.message} for entry in process.log],
     }

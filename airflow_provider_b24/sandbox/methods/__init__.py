@@ -1,33 +1,26 @@
-"""The REST methods of the sandbox, one module for each field."""
+"""The REST methods of the sandbox, a module for each field: what a module has in `METHODS` is known by being there."""
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from airflow_provider_b24.sandbox.methods import (
-    application,
-    basic,
-    disk,
-    events,
-    im,
-    lists,
-    processes,
-    robots,
-    tasks,
-    tasks3,
-)
-
 if TYPE_CHECKING:
-    from airflow_provider_b24.sandbox import rest3
-    from airflow_provider_b24.sandbox.rest import Method
+    from types import ModuleType
+
+    from airflow_provider_b24.sandbox.method import Method, Rest3Method
 
 
 def all_methods() -> dict[str, Method]:
-    """Return every method by its name; `batch` is none, it is the way to call them."""
-    modules = (application, basic, disk, events, im, lists, processes, robots, tasks)
-    return {method.name: method for module in modules for method in module.METHODS}
+    """Return every method by its name in small letters; `batch` is none, it is the way to call them."""
+    return {method.name.lower(): method for module in _modules() for method in getattr(module, "METHODS", ())}
 
 
-def all_methods_of_rest3() -> dict[str, rest3.Method]:
+def all_methods_of_rest3() -> dict[str, Rest3Method]:
     """Return every method of REST 3.0 by its name."""
-    return {method.name: method for method in tasks3.METHODS}
+    return {method.name: method for module in _modules() for method in getattr(module, "METHODS3", ())}
+
+
+def _modules() -> list[ModuleType]:
+    return [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]

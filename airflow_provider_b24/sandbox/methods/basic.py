@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE, User
+from airflow_provider_b24.sandbox.callers import DEFAULT_SCOPE
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.records import cut, find
-from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall
-from airflow_provider_b24.sandbox.timing import iso_date
+from airflow_provider_b24.sandbox.method import Method, MethodCall
 
 
 def _profile(call: MethodCall) -> dict[str, Any]:
@@ -23,42 +21,21 @@ def _profile(call: MethodCall) -> dict[str, Any]:
     }
 
 
-def _user_row(user: User) -> dict[str, Any]:
-    return {
-        "ID": str(user.id),
-        "ACTIVE": True,
-        "NAME": user.name,
-        "LAST_NAME": user.last_name,
-        "EMAIL": user.email,
-        "USER_TYPE": "employee",
-        "UF_DEPARTMENT": [1],
-    }
-
-
-def _user_get(call: MethodCall) -> Listing:
-    rows = [_user_row(user) for user in call.portal.callers.users.values()]
-    filter_by = call.mapping("FILTER") or {
-        name: value for name, value in call.params.items() if name in ("ID", "NAME", "LAST_NAME", "EMAIL")
-    }
-    order = {call.text("SORT") or "ID": call.text("ORDER") or "ASC"}
-    page = cut(find(rows, filter_by, order), select=None, start=call.integer("START"))
-    return Listing(page.rows, page.total, page.next)
-
-
 def _scope(call: MethodCall) -> list[str]:
-    full = call.text("FULL").lower() in ("1", "true", "y")
-    return sorted({*DEFAULT_SCOPE, *call.caller.scope} if full else call.caller.scope)
+    return sorted({*DEFAULT_SCOPE, *call.caller.scope} if call.flag("FULL") else call.caller.scope)
 
 
 def _methods(call: MethodCall) -> list[str]:
     known = call.portal.methods.values()
     if "SCOPE" in call.params:
         return sorted(method.name for method in known if method.scope == call.text("SCOPE"))
+    if call.flag("FULL"):
+        return sorted(method.name for method in known)
     return sorted(method.name for method in known if not method.scope or method.scope in call.caller.scope)
 
 
 def _method_get(call: MethodCall) -> dict[str, bool]:
-    method = call.portal.methods.get(call.text("NAME"))
+    method = call.portal.methods.get(call.text("NAME").lower())
     available = method is not None and (not method.scope or method.scope in call.caller.scope)
     return {"isExisting": method is not None, "isAvailable": available}
 
@@ -80,10 +57,7 @@ def _work(call: MethodCall) -> float:
 
 METHODS = (
     Method("profile", "", _profile),
-    Method("user.admin", "", lambda call: call.caller.user.admin),
-    Method("user.current", "user", lambda call: _user_row(call.caller.user)),
-    Method("user.get", "user", _user_get),
-    Method("server.time", "", lambda call: iso_date(call.portal.clock.now())),
+    Method("server.time", "", lambda call: call.now()),
     Method("scope", "", _scope),
     Method("methods", "", _methods),
     Method("method.get", "", _method_get),

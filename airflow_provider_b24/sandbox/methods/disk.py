@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from airflow_provider_b24.sandbox.disk import ROOT, Content
 from airflow_provider_b24.sandbox.errors import RestError, access_denied
-from airflow_provider_b24.sandbox.rest import Method, MethodCall
+from airflow_provider_b24.sandbox.method import Method, MethodCall
 from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox import notices
 from airflow_provider_b24.sandbox.errors import RestError, access_denied
-from airflow_provider_b24.sandbox.events import EVENTS, Binding
-from airflow_provider_b24.sandbox.records import cut, find
-from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.events import EVENTS, QUEUE_COLUMNS, Binding, event_exists
+from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.table import cut, find
 from airflow_provider_b24.sandbox.timing import iso_date
 
 if TYPE_CHECKING:
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 def _events(call: MethodCall) -> list[str]:
     call.application()
-    return list(EVENTS)
+    if "SCOPE" in call.params:
+        return list(EVENTS.get(call.text("SCOPE").lower(), ()))
+    return [
+        event
+        for scope, events in EVENTS.items()
+        if not scope or scope in call.caller.scope or call.flag("FULL")
+        for event in events
+    ]
 
 
 def _auth_type(call: MethodCall, verb: str) -> int:
@@ -41,7 +49,7 @@ def _offline(call: MethodCall, verb: str) -> bool:
 def _bind(call: MethodCall) -> bool:
     application = call.application()
     event = call.text("EVENT").upper()
-    if event not in EVENTS:
+    if not event_exists(event):
         raise RestError(400, "ERROR_EVENT_NOT_FOUND", "Event not found")
     offline = _offline(call, "binding")
     handler = call.text("HANDLER")
@@ -115,8 +123,8 @@ def _offline_get(call: MethodCall) -> dict[str, Any]:
         application.client_id,
         call.text("AUTH_CONNECTOR"),
         iso_date,
-        filter_by=call.mapping("FILTER"),
-        order=call.mapping("ORDER") or {"TIMESTAMP_X": "ASC"},
+        filter_by=call.params.get("FILTER"),
+        order=call.params.get("ORDER") or {"TIMESTAMP_X": "ASC"},
         limit=call.integer("LIMIT", 50),
         clear=call.integer("CLEAR", 1) != 0,
         process_id=call.text("PROCESS_ID"),
@@ -129,7 +137,8 @@ def _offline_list(call: MethodCall) -> Listing:
     application = _administrator(call)
     queue = call.portal.events.listed(application.client_id, call.text("AUTH_CONNECTOR"))
     rows = [event.row(iso_date) for event in queue]
-    found = find(rows, call.mapping("FILTER"), call.mapping("ORDER") or {"ID": "ASC"})
+    order = call.params.get("ORDER") or {"ID": "ASC"}
+    found = find(rows, call.params.get("FILTER"), order, filters.OFFLINE, QUEUE_COLUMNS)
     page = cut(found, select=None, start=call.integer("START"))
     return Listing(page.rows, page.total, page.next)
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.processes import DocumentId, Process, document_type
-from airflow_provider_b24.sandbox.records import cut, find
-from airflow_provider_b24.sandbox.rest import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.table import columns, cut, find
 from airflow_provider_b24.sandbox.timing import iso_date
 
+_COLUMNS = columns(
+    ID="string",
+    MODIFIED="datetime",
+    OWNED_UNTIL="datetime",
+    MODULE_ID="string",
+    ENTITY="string",
+    DOCUMENT_ID="string",
+    STARTED="datetime",
+    STARTED_BY="integer",
+    TEMPLATE_ID="integer",
+)
 _MODULES = ("crm", "lists", "disk")
 
 
@@ -62,7 +74,8 @@ def _document_id(call: MethodCall) -> DocumentId:
 def _instances(call: MethodCall) -> Listing:
     call.administrator()
     rows = [_instance(p) for p in call.portal.engine.processes.values() if not p.finished]
-    found = find(rows, call.mapping("FILTER"), call.mapping("ORDER") or {"MODIFIED": "desc"})
+    order = call.params.get("ORDER") or {"MODIFIED": "desc"}
+    found = find(rows, call.params.get("FILTER"), order, filters.BIZPROC, _COLUMNS)
     select = [str(name) for name in call.sequence("SELECT")] or ["ID", "MODIFIED", "OWNED_UNTIL"]
     page = cut(found, select=select, start=call.integer("START"))
     return Listing(page.rows, page.total, page.next)
@@ -106,32 +119,6 @@ def _kill(call: MethodCall) -> bool:
     return True
 
 
-def _templates(call: MethodCall) -> Listing:
-    call.administrator(status=400)
-    rows = [
-        {
-            "ID": str(template.id),
-            "MODULE_ID": template.document_type[0],
-            "ENTITY": template.document_type[1],
-            "DOCUMENT_TYPE": list(template.document_type),
-            "AUTO_EXECUTE": "0",
-            "NAME": template.name,
-            "PARAMETERS": [],
-            "VARIABLES": [],
-            "CONSTANTS": [],
-            "MODIFIED": iso_date(template.modified),
-            "IS_MODIFIED": "N",
-            "USER_ID": "1",
-            "SYSTEM_CODE": None,
-        }
-        for template in call.portal.templates.values()
-    ]
-    found = find(rows, call.mapping("FILTER"), call.mapping("ORDER") or {"ID": "ASC"})
-    select = [str(name) for name in call.sequence("SELECT")] or ["ID"]
-    page = cut(found, select=select, start=call.integer("START"))
-    return Listing(page.rows, page.total, page.next)
-
-
 METHODS = (
     Method("bizproc.event.send", "bizproc", _event_send),
     Method("bizproc.activity.log", "bizproc", _activity_log),
@@ -140,5 +127,4 @@ METHODS = (
     Method("bizproc.workflow.instance.list", "bizproc", _instances),
     Method("bizproc.workflow.terminate", "bizproc", _terminate),
     Method("bizproc.workflow.kill", "bizproc", _kill),
-    Method("bizproc.workflow.template.list", "bizproc", _templates),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.rest import Method, MethodCall
+from airflow_provider_b24.sandbox.method import Method, MethodCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

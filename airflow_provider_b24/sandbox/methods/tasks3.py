@@ -6,17 +6,18 @@ Documented on https://apidocs.bitrix24.com/api-reference/tasks/tasks-task-add-re
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import Rest3Error, invalid
-from airflow_provider_b24.sandbox.rest3 import Call, Method
-from airflow_provider_b24.sandbox.timing import iso_date
+from airflow_provider_b24.sandbox.method import Rest3Call as Call
+from airflow_provider_b24.sandbox.method import Rest3Method as Method
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from airflow_provider_b24.sandbox.callers import User
-    from airflow_provider_b24.sandbox.records import RecordStore
+    from airflow_provider_b24.sandbox.records.table import Table
 
 _PAGE, _LARGEST_PAGE = 50, 1000
 _TYPES: Mapping[str, str] = {
@@ -43,6 +44,31 @@ _DEFAULTS: Mapping[str, Any] = {
     "creatorId": 1,
     "responsibleId": 1,
 }
+# How the one store of records calls the fields, and what it writes for names.
+_NAMES: Mapping[str, str] = {
+    "title": "TITLE",
+    "description": "DESCRIPTION",
+    "creatorId": "CREATED_BY",
+    "responsibleId": "RESPONSIBLE_ID",
+    "parentId": "PARENT_ID",
+    "priority": "PRIORITY",
+    "status": "STATUS",
+    "deadline": "DEADLINE",
+    "needsControl": "TASK_CONTROL",
+    "crmItemIds": "UF_CRM_TASK",
+    "changed": "CHANGED_DATE",
+    "activity": "ACTIVITY_DATE",
+}
+_WORDS: Mapping[str, Mapping[str, str]] = {
+    "priority": {"low": "0", "average": "1", "high": "2"},
+    "status": {
+        "pending": "2",
+        "in_progress": "3",
+        "supposedly_completed": "4",
+        "completed": "5",
+        "deferred": "6",
+    },
+}
 _RELATED = {"creator": "creatorId", "responsible": "responsibleId"}
 _RELATED_FIELDS = ("id", "name", "lastName", "email")
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -63,14 +89,13 @@ def _add(call: Call) -> dict[str, Any]:
     problems |= _problems(call, fields)
     if problems:
         raise invalid(problems)
-    now = iso_date(call.portal.clock.now())
-    number = _store(call).add({**_DEFAULTS, "changed": now, "activity": now, **fields})
+    number = call.portal.store.create("task", _written(fields), call.caller.user.id)
     return {"item": _item(call, number, [])}
 
 
 def _get(call: Call) -> dict[str, Any]:
     number = _id(call)
-    if _store(call).get(number) is None:
+    if number not in _table(call):
         raise Rest3Error(400, "ENTITYNOTFOUNDEXCEPTION", f"Record with ID = `{number}` not found")
     return {"item": _item(call, number, call.params.get("select") or [])}
 
@@ -85,14 +110,14 @@ def _update(call: Call) -> dict[str, bool]:
     if problems:
         raise invalid(problems)
     _require(call, number, 403)
-    _store(call).change(number, {**fields, "changed": iso_date(call.portal.clock.now())})
+    call.portal.store.change("task", number, _written(fields), call.caller.user.id)
     return {"result": True}
 
 
 def _delete(call: Call) -> dict[str, bool]:
     number = _id(call)
     _require(call, number, 400)
-    _store(call).remove(number)
+    call.portal.store.remove("task", number, call.caller.user.id)
     return {"result": True}
 
 
@@ -101,8 +126,7 @@ def _list(call: Call) -> dict[str, Any]:
     if not isinstance(order, dict) or any(str(way).upper() not in ("ASC", "DESC") for way in order.values()):
         raise Rest3Error(400, "INVALIDORDEREXCEPTION", f"Unable to recognize sorting parameter `{order}`")
     tests = [_condition(condition) for condition in call.params.get("filter") or []]
-    numbers = [int(row["id"]) for row in _store(call).rows()]
-    numbers = [number for number in numbers if all(test(number) for test in tests)]
+    numbers = [number for number in _table(call) if all(test(number) for test in tests)]
     rows = [_item(call, number, []) for number in numbers]
     for name, way in reversed(order.items()):
         rows.sort(key=lambda row: (row.get(name) is not None, row.get(name)), reverse=way.upper() == "DESC")
@@ -137,12 +161,31 @@ def _condition(condition: Any) -> Callable[[int], bool]:
     return lambda number: bool(compare(number, wanted))
 
 
-def _store(call: Call) -> RecordStore:
-    return call.portal.records("task")
+def _table(call: Call) -> Table:
+    return call.portal.store.table("task")
+
+
+def _written(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields as the store has them."""
+    written: dict[str, Any] = {}
+    for name, value in fields.items():
+        stored = ("Y" if value else "N") if isinstance(value, bool) else value
+        written[_NAMES[name]] = _WORDS[name].get(value, value) if name in _WORDS else stored
+    return written
+
+
+def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record as REST 3.0 has it."""
+    item: dict[str, Any] = {"id": row["ID"]}
+    for name, stored in _NAMES.items():
+        value = row.get(stored, _DEFAULTS.get(name))
+        words = {number: word for word, number in _WORDS.get(name, {}).items()}
+        item[name] = words.get(value, value) if isinstance(value, str) else value
+    return item | {"needsControl": row.get("TASK_CONTROL") == "Y"}
 
 
 def _require(call: Call, number: int, status: int) -> None:
-    if _store(call).get(number) is None:
+    if number not in _table(call):
         raise Rest3Error(status, "ACCESSDENIEDEXCEPTION", "Access denied")
 
 
@@ -190,7 +233,7 @@ def _is(kind: str, value: Any) -> bool:
 
 
 def _item(call: Call, number: int, select: list[str]) -> dict[str, Any]:
-    row = {**_DEFAULTS, **(_store(call).get(number) or {}), "id": number}
+    row = _read(_table(call).row(number))
     if not select:
         return row
     item = {name: row[name] for name in select if name in row}
@@ -208,7 +251,7 @@ def _user(user: User) -> dict[str, Any]:
     return {"id": user.id, "name": user.name, "lastName": user.last_name, "email": user.email}
 
 
-METHODS = (
+METHODS3 = (
     Method("tasks.task.add", "tasks", _add, keeps_result=True),
     Method("tasks.task.get", "tasks", _get),
     Method("tasks.task.list", "tasks", _list),

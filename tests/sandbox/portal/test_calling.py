@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_provider_b24.sandbox import SandboxPortal
+
 PARAMETERS = {"a": "1", "b": {"c": ["x", "y"], "d": {"e": "ü & ="}}}
 FORM = {"a": "1", "b[c][0]": "x", "b[c][1]": "y", "b[d][e]": "ü & ="}
 
@@ -68,13 +70,47 @@ def test_top_level_names_are_not_case_sensitive(rest: Any, name: str) -> None:
 def test_a_wrong_webhook_code_is_refused(live_portal: Any, rest: Any, error_of: Any) -> None:
     for path in ("1/wrong", f"2/{live_portal.webhook.code}", f"0/{live_portal.webhook.code}"):
         refused = rest.http.get(f"{live_portal.url}/rest/{path}/profile")
-        assert error_of(refused) == (401, "NO_AUTH_FOUND", "Wrong authorization data")
+        assert error_of(refused) == (401, "INVALID_CREDENTIALS", "Invalid request credentials")
 
 
-@pytest.mark.parametrize("token", [None, "", "unknown", 7, ["x"]])
-def test_a_wrong_access_token_is_refused(live_portal: Any, rest: Any, error_of: Any, token: Any) -> None:
+@pytest.mark.parametrize("token", [None, "", 7, ["x"]])
+def test_a_call_without_an_access_token_is_refused(
+    live_portal: Any, rest: Any, error_of: Any, token: Any
+) -> None:
     refused = rest.http.post(f"{live_portal.url}/rest/profile", json={"auth": token})
     assert error_of(refused) == (401, "NO_AUTH_FOUND", "Wrong authorization data")
+
+
+def test_an_access_token_that_nobody_has_issued_is_refused(rest: Any, error_of: Any) -> None:
+    refused = error_of(rest.application("profile", token="unknown"))
+    assert refused == (401, "invalid_token", "Unable to get application by token")
+
+
+def test_a_portal_by_the_documentation_refuses_all_credentials_alike(make_rest: Any, error_of: Any) -> None:
+    with SandboxPortal(authorization="documentation") as portal:
+        rest = make_rest(portal)
+        portal.application.installed = False
+        for refused in (
+            rest.http.get(f"{portal.url}/rest/1/wrong/profile"),
+            rest.application("profile", token="unknown"),
+            rest.application("profile"),
+        ):
+            assert error_of(refused) == (401, "NO_AUTH_FOUND", "Wrong authorization data")
+    with pytest.raises(ValueError, match="choose one of portal, documentation"):
+        SandboxPortal(authorization="other")  # type: ignore[arg-type]
+
+
+def test_a_portal_may_insist_on_https(make_rest: Any, error_of: Any) -> None:
+    with SandboxPortal(https_required=True) as portal:
+        refused = make_rest(portal).webhook("profile")
+        assert error_of(refused) == (400, "INVALID_REQUEST", "Https required")
+
+
+def test_a_closed_portal_answers_nothing(live_portal: Any, rest: Any, error_of: Any) -> None:
+    live_portal.closed = True
+    assert error_of(rest.webhook("profile")) == (500, "PORTAL_DELETED", "Portal was deleted")
+    live_portal.closed = False
+    assert rest.webhook("profile").status_code == 200
 
 
 def test_an_access_token_expires_on_the_portals_clock(live_portal: Any, rest: Any, error_of: Any) -> None:

@@ -41,7 +41,7 @@ def test_uninstallation_carries_no_tokens_and_ends_everything(
         "member_id",
         "application_token",
     }
-    assert error_of(rest.application("profile"))[1] == "NO_AUTH_FOUND"
+    assert error_of(rest.application("profile"))[:2] == (401, "APPLICATION_NOT_FOUND")
     assert live_portal.robots == []
     assert live_portal.start_process([CallRobot("score")]).status == "completed"
     assert live_portal.fire_event(ADDED, {"FIELDS": {"ID": 1}}) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_b24.sandbox import CallRobot, SandboxPortal
+from airflow_provider_b24.sandbox import CallRobot, SandboxPortal, SetField
 
 
 @pytest.fixture
@@ -46,6 +46,21 @@ def test_everything_in_a_portal_moves_along(
     live_portal.wait_for_call()
     assert new_portal.wait_for_call().fields["auth"]["domain"] == new_portal.host
     assert [request.status for request in live_portal.requests] == [200, 302]
+
+
+def test_records_move_along_and_are_told_of_by_the_new_portal(
+    live_portal: Any, new_portal: Any, rest: Any, make_rest: Any, robot_handler: Any
+) -> None:
+    live_portal.add_records("deal", 1)
+    live_portal.add_automation("deal", "WON", [SetField("COMMENTS", "won")])
+    live_portal.add_template("One", [])
+    rest.application("event.bind", {"event": "ONCRMDEALUPDATE", "handler": robot_handler.url})
+    live_portal.move_to(new_portal)
+    moved = make_rest(new_portal)
+    moved.result("crm.deal.update", {"id": 1, "fields": {"STAGE_ID": "WON"}})
+    assert moved.result("crm.deal.get", {"id": 1})["COMMENTS"] == "won"
+    assert {call.fields["auth"]["domain"] for call in new_portal.event_calls} == {new_portal.host}
+    assert new_portal.add_template("Two", []) == 2
 
 
 def test_the_authorization_server_does_not_move(live_portal: Any, rest: Any) -> None:

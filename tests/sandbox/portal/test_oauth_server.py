@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -82,6 +83,27 @@ def test_a_wrong_request_is_refused(
     live_portal: Any, error_of: Any, changes: dict[str, str], status: int, code: str
 ) -> None:
     assert error_of(_refresh(live_portal, **changes))[:2] == (status, code)
+
+
+def test_an_application_that_was_removed_gets_no_tokens(live_portal: Any, error_of: Any) -> None:
+    live_portal.application.installed = False
+    assert error_of(_refresh(live_portal)) == (401, "NOT_INSTALLED", "Application not installed")
+
+
+def test_a_secret_has_the_letters_and_digits_of_real_ones(live_portal: Any) -> None:
+    assert re.fullmatch("[A-Za-z0-9]{50}", live_portal.application.client_secret)
+
+
+@pytest.mark.parametrize("host", ["oauth.bitrix.info", "oauth.bitrix24.tech:443"])
+def test_the_authorization_server_tells_whose_a_token_is(live_portal: Any, error_of: Any, host: str) -> None:
+    def ask(token: str) -> httpx.Response:
+        return httpx.get(f"{live_portal.url}/rest/app.info/", params={"auth": token}, headers={"Host": host})
+
+    told = ask(live_portal.application.access_token).json()["result"]
+    assert told["client_id"] == live_portal.application.client_id
+    assert told["install"]["member_id"] == live_portal.member_id
+    assert (told["user_id"], told["install"]["installed"]) == ("1", True)
+    assert error_of(ask("unknown"))[:2] == (401, "invalid_token")
 
 
 def test_an_application_that_is_not_paid_for_gets_no_tokens(live_portal: Any, error_of: Any) -> None:

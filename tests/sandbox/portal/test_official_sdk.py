@@ -8,31 +8,46 @@ from urllib.parse import parse_qsl
 
 import pytest
 from b24pysdk import BitrixApp, BitrixToken, BitrixWebhook, Client
-from b24pysdk.api.requesters.bitrix_oauth_requester import BitrixOAuthRequester
 from b24pysdk.credentials import OAuthWorkflowData
-from b24pysdk.errors import BitrixAPIError
+from b24pysdk.errors import (
+    BitrixAPIError,
+    BitrixAPIInvalidArgValue,
+    BitrixAPIInvalidCredentials,
+    BitrixAPIInvalidToken,
+)
+from b24pysdk.errors.oauth import BitrixOAuthInvalidClient, BitrixOAuthInvalidGrant, BitrixOauthWrongClient
+from urllib3.util import connection
 
 from airflow_provider_b24.sandbox import CallRobot, SandboxPortal
+
+NAME = "example.bitrix24.com"
 
 
 @pytest.fixture
 def https_portal(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxPortal]:
-    with SandboxPortal(https=True) as portal:
+    """A portal that is found under its own name and the authorization server's, as by a name server."""
+    connect = connection.create_connection
+
+    def find(address: tuple[str, int], *args: Any, **options: Any) -> Any:
+        here = ("127.0.0.1", int(portal.host.rpartition(":")[2]))
+        return connect(here if address[0] in (NAME, "oauth.bitrix24.tech") else address, *args, **options)
+
+    with SandboxPortal(https=True, host_names=[NAME]) as portal:
+        monkeypatch.setattr(connection, "create_connection", find)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(portal.ca_file))
-        monkeypatch.setattr(BitrixOAuthRequester, "_OAUTH_TOKEN_URL", portal.oauth_url)
         yield portal
 
 
 @pytest.fixture
 def sdk_webhook(https_portal: SandboxPortal) -> BitrixWebhook:
-    return BitrixWebhook(domain=https_portal.host, webhook_token=f"1/{https_portal.webhook.code}")
+    return BitrixWebhook(domain=NAME, webhook_token=f"1/{https_portal.webhook.code}")
 
 
 @pytest.fixture
 def sdk_token(https_portal: SandboxPortal) -> BitrixToken:
     application = https_portal.application
     return BitrixToken(
-        domain=https_portal.host,
+        domain=NAME,
         auth_token=application.access_token,
         refresh_token=application.refresh_token,
         bitrix_app=BitrixApp(client_id=application.client_id, client_secret=application.client_secret),
@@ -89,3 +104,53 @@ def test_it_registers_a_robot_reads_its_call_and_answers(
     sent = {"EVENT_TOKEN": data.event_token, "RETURN_VALUES": {"score": 0.5}}
     assert sdk_token.call_method("bizproc.event.send", sent)["result"] is True
     assert process.wait().answers == {"A1": {"score": 0.5}}
+
+
+@pytest.mark.parametrize("kind", ["lead", "deal", "contact", "company"])
+def test_its_objects_of_the_crm_live_from_add_to_delete(sdk_webhook: Any, kind: str) -> None:
+    objects = getattr(Client(sdk_webhook).crm, kind)
+    name = "NAME" if kind == "contact" else "TITLE"
+    number = objects.add(fields={name: "One"}).result
+    assert objects.update(bitrix_id=number, fields={"COMMENTS": "two"}).result is True
+    assert objects.get(bitrix_id=number).result["COMMENTS"] == "two"
+    found = objects.list(filter={"=COMMENTS": "two"}, select=["ID", name], order={"ID": "DESC"}).result
+    assert found == [{"ID": str(number), name: "One"}]
+    assert objects.fields().result["ID"]["isReadOnly"] is True
+    assert objects.delete(bitrix_id=number).result is True
+
+
+def test_its_items_departments_users_and_tasks_are_known(https_portal: Any, sdk_webhook: Any) -> None:
+    client = Client(sdk_webhook)
+    https_portal.add_records("item:147", 1)
+    item = client.crm.item.add(entity_type_id=147, fields={"title": "x"}).result["item"]
+    assert client.crm.item.get(bitrix_id=item["id"], entity_type_id=147).result["item"]["title"] == "x"
+    with pytest.raises(BitrixAPIInvalidArgValue, match="not allowed in filter"):
+        client.crm.item.list(entity_type_id=147, filter={"><id": [1, 2]}).result  # noqa: B018
+    assert client.department.get().result[0]["NAME"] == "Sandbox"
+    assert client.user.get(filter={"NAME": "Ada"}).result[0]["ID"] == "1"
+    task = client.tasks.task.add(fields={"TITLE": "x", "RESPONSIBLE_ID": 1}).result["task"]
+    assert client.tasks.task.get(task_id=int(task["id"])).result["task"]["title"] == "x"
+
+
+def test_it_knows_every_refusal_of_credentials(https_portal: Any, sdk_token: Any) -> None:
+    def app(**changes: str) -> BitrixApp:
+        known = {"client_id": https_portal.application.client_id, "client_secret": "wrong", **changes}
+        return BitrixApp(**known)
+
+    with pytest.raises(BitrixAPIInvalidCredentials):
+        BitrixWebhook(domain=NAME, webhook_token="1/wrong").call_method("profile")
+    with pytest.raises(BitrixAPIInvalidToken):
+        BitrixToken(domain=NAME, auth_token="wrong", bitrix_app=app()).call_method("profile")
+    with pytest.raises(BitrixOauthWrongClient):
+        app(client_id="wrong").get_oauth_token(code="x")
+    with pytest.raises(BitrixOAuthInvalidClient):
+        app().get_oauth_token(code="x")
+    https_portal.revoke_refresh_tokens()
+    with pytest.raises(BitrixOAuthInvalidGrant):
+        sdk_token.refresh_oauth_token()
+
+
+def test_it_asks_the_authorization_server_whose_a_token_is(https_portal: Any, sdk_token: Any) -> None:
+    told = sdk_token.get_app_info().result
+    assert (told.client_id, told.user_id) == (https_portal.application.client_id, 1)
+    assert told.install.member_id == https_portal.member_id

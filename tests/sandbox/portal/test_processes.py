@@ -502,7 +502,8 @@ def test_an_activity_is_called_like_a_robot(live_portal: Any, rest: Any, registe
 def test_a_robot_that_is_gone_is_passed_over(live_portal: Any) -> None:
     process = live_portal.start_process([CallRobot("gone"), SetField("S", "after")])
     assert (process.status, process.values) == ("completed", {"S": "after"})
-    assert [entry.message for entry in process.log] == ["The robot gone is not registered"]
+    [entry] = process.log
+    assert entry.message.startswith("The robot gone is not registered")
 
 
 def test_finish_ends_a_process_early(live_portal: Any) -> None:

@@ -145,12 +145,12 @@ def test_what_fails_for_a_moment_is_called_again_and_what_needs_it_only_then(bat
     outcomes = batch(
         add("lead", "first"),
         Call("crm.lead.get", {"ID": 1}, name="got"),
-        Call("crm.lead.add", {"fields": {"TITLE": Ref("got", "TITLE"), "PARENT": Ref("lead")}}),
+        Call("crm.lead.add", {"fields": {"TITLE": Ref("got", "TITLE"), "UF_CRM_PARENT": Ref("lead")}}),
     )
 
     assert [type(outcome) for outcome in outcomes] == [Reply] * 3
     assert titles(portal) == ["lead 1", "first", "lead 1"]
-    assert portal.records("lead").get(3)["PARENT"] == "2"
+    assert portal.records("lead").get(3)["UF_CRM_PARENT"] == "2"
 
 
 def test_what_may_be_done_after_a_lost_request_is_not_done_again(batch, portal):

@@ -140,6 +140,7 @@ def test_a_condition_that_cannot_be_judged_fails_at_once_and_shows_itself(portal
     [("item:147", "crm.item.list", {"entityTypeId": 147}), ("task", "tasks.task.list", {})],
 )
 def test_a_list_under_a_key_is_empty_when_it_has_no_rows(portal, wait, soon, kind, method, parameters):
+    portal.add_records(kind, 0)  # a smart process without items
     soon(portal.add_records, kind, [{"TITLE": "late"}])
     result = wait(Bitrix24MethodSensor, method=method, parameters=parameters)
     [[item]] = result.values()
@@ -147,6 +148,7 @@ def test_a_list_under_a_key_is_empty_when_it_has_no_rows(portal, wait, soon, kin
 
 
 def test_a_condition_means_the_key_and_not_the_method_of_a_mapping(portal, wait, soon):
+    portal.add_records("item:147", 0)
     soon(portal.add_records, "item:147", [{"TITLE": "late"}])
     result = wait(
         Bitrix24MethodSensor,

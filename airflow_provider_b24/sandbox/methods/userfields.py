@@ -1,0 +1,166 @@
+"""`crm.lead.userfield.*` and its like, `user.userfield.*`: fields that a portal's users make.
+
+Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/user-defined-fields/index.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_b24.sandbox.errors import RestError, access_denied
+from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
+from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.fields import Field, FieldType
+from airflow_provider_b24.sandbox.records.rows import old_writer
+from airflow_provider_b24.sandbox.records.schemas import item_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What values of a type are kept and compared as; what is not here is kept as it comes.
+_TYPES = {
+    "string": "string",
+    "integer": "integer",
+    "double": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "datetime": "datetime",
+    "enumeration": "integer",
+    "employee": "user",
+    "file": "file",
+    "url": "string",
+    "money": "string",
+    "address": "string",
+    "crm_status": "crm_status",
+    "iblock_section": "integer",
+    "iblock_element": "integer",
+    "crm": "any",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    kind: str
+    entity_id: str
+    prefix: str
+    scope: str
+
+    @property
+    def methods(self) -> str:
+        return "user.userfield" if self.kind == "user" else f"crm.{self.kind}.userfield"
+
+
+_OWNERS = (
+    *(
+        _Owner(kind, f"CRM_{kind.upper()}", "UF_CRM_", "crm")
+        for kind in ("lead", "deal", "contact", "company")
+    ),
+    _Owner("user", "USER", "UF_USR_", "user.userfield"),
+)
+
+
+def _list(owner: _Owner) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> Listing:
+        table = call.portal.store.table("userfield")
+        numbers = table.all(filters.CRM, filter_by=call.params.get("FILTER"), order=call.params.get("ORDER"))
+        rows = [table.row(number) for number in numbers]
+        write = old_writer(table.fields)
+        mine = [write(row) for row in rows if row["ENTITY_ID"] == owner.entity_id]
+        return Listing(mine, len(mine))
+
+    return run
+
+
+def _get(owner: _Owner) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> dict[str, Any]:
+        table = call.portal.store.table("userfield")
+        return old_writer(table.fields)(table.row(_existing(call, owner)))
+
+    return run
+
+
+def _existing(call: MethodCall, owner: _Owner) -> int:
+    if not call.caller.user.admin:
+        raise access_denied("Access denied")
+    number = call.integer("ID")
+    if number <= 0:
+        raise RestError(400, "", "ID is not defined or invalid")
+    table = call.portal.store.table("userfield")
+    if number not in table or table.row(number)["ENTITY_ID"] != owner.entity_id:
+        raise RestError(400, "ERROR_NOT_FOUND", f"The entity with ID '{number}' is not found")
+    return number
+
+
+def _given(call: MethodCall) -> dict[str, Any]:
+    if not isinstance(call.params.get("FIELDS"), dict):
+        raise RestError(400, "", "Parameter 'fields' must be array")
+    given = {str(name).upper(): value for name, value in call.mapping("FIELDS").items()}
+    label = given.pop("LABEL", None)
+    if label is not None:
+        given = dict.fromkeys(("EDIT_FORM_LABEL", "LIST_COLUMN_LABEL", "LIST_FILTER_LABEL"), label) | given
+    return given
+
+
+def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> int:
+        if not call.caller.user.admin:
+            raise access_denied("Access denied")
+        given = _given(call)
+        name = str(given.get("FIELD_NAME") or "")
+        if not name:
+            raise RestError(400, "", "The 'FIELD_NAME' field is not found.")
+        name = owner.prefix + name.removeprefix(owner.prefix)
+        if len(name) > 50:
+            raise RestError(400, "ERROR_CORE", "Field name is too long (more than 50 characters).")
+        if not re.fullmatch("[A-Z0-9_]+", name):
+            text = "Field name contains invalid characters. Allowed characters are: A-Z, 0-9 and _."
+            raise RestError(400, "ERROR_CORE", text)
+        kind = str(given.get("USER_TYPE_ID") or "")
+        if not kind:
+            raise RestError(400, "", "The 'USER_TYPE_ID' field is not found.")
+        if kind not in _TYPES:
+            raise RestError(400, "ERROR_CORE", "Invalid custom type specified.")
+        field_type = FieldType(_TYPES[kind], multiple=given.get("MULTIPLE") == "Y")
+        required = given.get("MANDATORY") == "Y"
+        field = Field(name, field_type, item_name(name), dynamic=True, required=required)
+        call.portal.store.table(owner.kind).own(field)
+        made = {**given, "FIELD_NAME": name, "ENTITY_ID": owner.entity_id}
+        return call.portal.store.create("userfield", made, call.caller.user.id)
+
+    return run
+
+
+def _update(owner: _Owner) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> bool:
+        number = _existing(call, owner)
+        call.portal.store.change("userfield", number, _given(call), call.caller.user.id)
+        return True
+
+    return run
+
+
+def _delete(owner: _Owner) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> bool:
+        number = _existing(call, owner)
+        store = call.portal.store
+        store.table(owner.kind).disown(store.table("userfield").row(number)["FIELD_NAME"])
+        store.remove("userfield", number, call.caller.user.id)
+        return True
+
+    return run
+
+
+METHODS = tuple(
+    Method(f"{owner.methods}.{verb}", owner.scope, make(owner))
+    for owner in _OWNERS
+    for verb, make in (
+        ("list", _list),
+        ("get", _get),
+        ("add", _add),
+        ("update", _update),
+        ("delete", _delete),
+    )
+    if (owner.kind, verb) != ("user", "get")  # there is no such method
+)

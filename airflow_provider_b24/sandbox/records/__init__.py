@@ -1,0 +1,1 @@
+"""The records of a portal: leads, deals, contacts, companies, smart processes, tasks, employees, departments."""
