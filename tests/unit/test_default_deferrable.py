@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+# Each process that asks takes seconds: one worker asks for all.
+pytestmark = pytest.mark.xdist_group("default_deferrable")
+
 # Airflow's own operators read the setting when they are imported; so does each of these, so each needs a process.
 PROGRAM = """
 import json

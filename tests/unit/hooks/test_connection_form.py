@@ -20,6 +20,8 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 [form] = [one for one in HookMetaService.hook_meta_data() if one.connection_type == "bitrix24"]
 print(json.dumps(form.model_dump(mode="json"), default=str))
 """
+# To ask takes seconds: one worker does.
+pytestmark = pytest.mark.xdist_group("connection_form")
 BEFORE_3_2 = version("apache-airflow") < "3.2"
 
 
