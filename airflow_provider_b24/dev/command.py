@@ -16,6 +16,8 @@ from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
 from airflow_provider_b24.robots.registry import RegistryError
 
 if TYPE_CHECKING:
+    from airflow_provider_b24.dev.dag_files import DagFilesWatch
+    from airflow_provider_b24.dev.live import LiveCalls
     from airflow_provider_b24.dev.session import DevSession
     from airflow_provider_b24.robots.registry import Outcome
 
@@ -102,6 +104,8 @@ def _clean(arguments: argparse.Namespace) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from airflow_provider_b24.dev.address import check_way_back, receiver_address, use_address
+    from airflow_provider_b24.dev.dag_files import DagFilesWatch
+    from airflow_provider_b24.dev.live import LiveCalls
     from airflow_provider_b24.progress import progress
 
     receiver = receiver_address(arguments.address)
@@ -121,33 +125,31 @@ def _serve(arguments: argparse.Namespace) -> int:
             return 0
         session.take()
         try:
+            # From before the robots are there: the first call may come at once.
+            calls = LiveCalls(arguments.conn_id, dt.datetime.now(dt.UTC))
+            files = DagFilesWatch(arguments.dags_folder)
             _apply(session, arguments.dags_folder)
             _say("Calls are shown as they come. Ctrl-C removes the robots and ends this.")
-            _follow(session, arguments.dags_folder, over)
+            while not over.wait(_LOOK_SECONDS):
+                _look(session, calls, files, arguments.dags_folder)
         finally:
             code = _remove(session, session.release)
         return code
 
 
-def _follow(session: DevSession, dags_folder: str | None, over: threading.Event) -> None:
-    """Show calls, and register what changes in the DAG files, until it is over."""
+def _look(session: DevSession, calls: LiveCalls, files: DagFilesWatch, dags_folder: str | None) -> None:
+    """Show what is new of the calls, and register what has changed in the DAG files."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from airflow_provider_b24.dev.dag_files import DagFilesWatch
-    from airflow_provider_b24.dev.live import LiveCalls
-
-    calls = LiveCalls(session.hook.bitrix24_conn_id, dt.datetime.now(dt.UTC))
-    files = DagFilesWatch(dags_folder)
-    while not over.wait(_LOOK_SECONDS):
-        try:
-            for line in calls.news():
-                print(line, flush=True)  # noqa: T201
-            if files.have_changed():
-                _apply(session, dags_folder)
-        except SQLAlchemyError as error:
-            _say(f"Airflow's database cannot be read now ({type(error).__name__}).")
-        except (RegistryError, Bitrix24Error, ValueError) as error:
-            _say(f"The robots were not registered anew: {error}")
+    try:
+        for line in calls.news():
+            print(line, flush=True)  # noqa: T201
+        if files.have_changed():
+            _apply(session, dags_folder)
+    except SQLAlchemyError as error:
+        _say(f"Airflow's database cannot be read now ({type(error).__name__}).")
+    except (RegistryError, Bitrix24Error, ValueError) as error:
+        _say(f"The robots were not registered anew: {error}")
 
 
 def _apply(session: DevSession, dags_folder: str | None) -> None:
