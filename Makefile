@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-SOURCES := airflow_provider_b24 tests example_dags benchmarks noxfile.py
+SOURCES := airflow_provider_b24 tests example_dags benchmarks docs noxfile.py
 # To `make matrix` it says which Pythons to test; everything else runs on it.
 OWN_PYTHON := $(if $(filter matrix,$(MAKECMDGOALS)),python3,$(PYTHON))
 ONLY_PYTHON := $(if $(filter file,$(origin PYTHON)),,--python $(PYTHON:python%=%))
@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots wheel clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references docs wheel clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -54,6 +54,14 @@ bench: $(VENV)/.installed-dev  ## Measure what the README's figures say (half an
 
 screenshots: $(VENV)/.installed-dev  ## Take the pictures in docs/images, in a real browser (minutes)
 	@$(BIN)/python -m tests.screenshots
+
+references: $(VENV)/.installed-dev  ## Write docs/reference anew, which is made of the code
+	@$(BIN)/python docs/references.py
+
+docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site; whatever is wrong is an error
+	@rm -rf build/site
+	$(BIN)/sphinx-build -c docs --fail-on-warning --keep-going --quiet . build/site
+	@echo "build/site/index.html"
 
 wheel: $(VENV)/.uv  ## Build the wheel into dist/
 	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist

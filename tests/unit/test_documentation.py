@@ -17,7 +17,7 @@ from airflow_provider_b24 import cli
 from airflow_provider_b24.get_provider_info import get_provider_info
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PACKAGE = "airflow_provider_b24"
 COMMAND = "airflow-b24"
 
@@ -96,7 +96,7 @@ def test_there_is_documentation() -> None:
     assert own_commands()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page: Path) -> None:
     dead = []
     for link in _LINK.findall(prose(page)):
@@ -180,7 +180,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_exist(page: Path) -> None:
     named = _OPTION.findall(page.read_text(encoding="utf-8"))
     declared = get_provider_info()["config"]["bitrix24"]["options"]
