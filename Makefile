@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references docs wheel clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references docs wheel release clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +65,18 @@ docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site; w
 
 wheel: $(VENV)/.uv  ## Build the wheel into dist/
 	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist
+
+release: $(VENV)/.installed-dev  ## Build a release twice, compare and check it, list what it needs; publishes nothing
+	@rm -rf dist build/again
+	@for folder in dist build/again; do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(UV) build --quiet --build-constraints constraints.txt --out-dir $$folder || exit 1; done
+	@for file in dist/*.whl dist/*.tar.gz; do cmp $$file build/again/$${file#dist/} || exit 1; done
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
+	@$(UV) pip compile pyproject.toml --constraint constraints.txt --quiet --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links \
+		| PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json -
+	@cd dist && sha256sum *
 
 clean:  ## Delete the virtual environment and everything that was built
 	rm -rf $(VENV) .nox dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 
 NAVIGATION = {
     "Start": ["Overview <../README>", "quickstart", "installation", "connection"],
-    "Guides": ["robots", "answering", "external-results", "rest", "testing", "dev"],
+    "Guides": ["robots", "answering", "external-results", "rest", "testing", "dev", "../AGENTS"],
     "Concepts": ["calls", "exactly-one-answer", "security"],
     "Operate": ["troubleshooting", "pages", "receiver", "deployment", "compatibility", "upgrading"],
     "Reference": [
@@ -48,14 +48,7 @@ project = "airflow-provider-b24"
 author = "the authors of airflow-provider-b24"
 release = version = __version__
 root_doc = "docs/index"
-include_patterns = [
-    "docs/**",
-    "README.md",
-    "CHANGELOG.md",
-    "CODE_OF_CONDUCT.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-]
+include_patterns = ["docs/**", "*.md"]
 exclude_patterns = [".*", "build", "dist", "**/__pycache__", "tests", "benchmarks", "airflow_provider_b24"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]

@@ -110,6 +110,12 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     assert dead == []
 
 
+def test_llms_txt_lists_every_page_and_nothing_else() -> None:
+    listed = _LINK.findall((ROOT / "llms.txt").read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT)) for page in PAGES)
+
+
 @pytest.mark.parametrize("snippet", snippets("python"), ids=lambda snippet: snippet.place)
 def test_python_snippets_compile_and_import_names_that_exist(snippet: Snippet) -> None:
     missing = []
