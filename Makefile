@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references docs wheel release clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references diagrams docs wheel release clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,6 +57,14 @@ screenshots: $(VENV)/.installed-dev  ## Take the pictures in docs/images, in a r
 
 references: $(VENV)/.installed-dev  ## Write docs/reference anew, which is made of the code
 	@$(BIN)/python docs/references.py
+
+diagrams:  ## Draw docs/images/*.svg from docs/diagrams; needs npm and Chromium
+	@for source in docs/diagrams/*.mmd; do name=$$(basename $$source .mmd); \
+		PUPPETEER_SKIP_DOWNLOAD=1 npm exec --yes --package=@mermaid-js/mermaid-cli@12.2.0 -- mmdc --quiet \
+			--puppeteerConfigFile docs/diagrams/browser.json --configFile docs/diagrams/config.json \
+			--backgroundColor transparent --svgId $$name --input $$source --output docs/images/$$name.svg \
+			&& printf '\n<!-- %s -->\n' "$$(cat $$source docs/diagrams/config.json | sha256sum | cut -d' ' -f1)" \
+			>> docs/images/$$name.svg || exit 1; done
 
 docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site; whatever is wrong is an error
 	@rm -rf build/site

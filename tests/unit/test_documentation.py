@@ -7,6 +7,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -114,6 +115,14 @@ def test_llms_txt_lists_every_page_and_nothing_else() -> None:
     listed = _LINK.findall((ROOT / "llms.txt").read_text(encoding="utf-8"))
 
     assert sorted(listed) == sorted(str(page.relative_to(ROOT)) for page in PAGES)
+
+
+@pytest.mark.parametrize("source", sorted(ROOT.glob("docs/diagrams/*.mmd")), ids=lambda source: source.stem)
+def test_diagrams_are_drawn_from_their_sources(source: Path) -> None:
+    drawn = (ROOT / "docs/images" / f"{source.stem}.svg").read_text(encoding="utf-8")
+    settings = (source.parent / "config.json").read_bytes()
+
+    assert sha256(source.read_bytes() + settings).hexdigest() in drawn, "run `make diagrams`"
 
 
 @pytest.mark.parametrize("snippet", snippets("python"), ids=lambda snippet: snippet.place)
