@@ -191,7 +191,7 @@ def _refresh(session: Session, progress: Progress) -> Conversation[None]:
     if tokens.member_id and outcome.member_id and tokens.member_id != outcome.member_id:
         raise AuthError(
             "wrong_portal",
-            "The authorization server answered with tokens of another portal; they were thrown away. "
+            "The authorization server answered with tokens of another portal; they were discarded. "
             + RECONNECT,
             portal=session.portal,
         )
