@@ -40,6 +40,7 @@ NAVIGATION = {
         "reference/api-testing",
         "reference/examples",
     ],
+    "По-русски": ["ru/README", "ru/quickstart", "ru/installation"],
     "Develop": ["../CONTRIBUTING", "quality", "../CHANGELOG", "../SECURITY", "../CODE_OF_CONDUCT"],
 }
 """The chapters of the site, and their pages. A page that is in none fails the build."""
