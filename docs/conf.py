@@ -39,6 +39,7 @@ NAVIGATION = {
         "reference/api-exceptions",
         "reference/api-testing",
         "reference/examples",
+        "sandbox-coverage",
     ],
     "По-русски": ["ru/README", "ru/quickstart", "ru/installation"],
     "Develop": ["../CONTRIBUTING", "quality", "../CHANGELOG", "../SECURITY", "../CODE_OF_CONDUCT"],
