@@ -55,7 +55,6 @@ exclude_patterns = [".*", "build", "dist", "**/__pycache__", "tests", "benchmark
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_block"]
 suppress_warnings = [
     "misc.highlighting_failure",  # JSON with "…" in it
     "ref.python",  # short names in signatures that two modules have

@@ -5,11 +5,11 @@
 ``bitrix24.request``      timer    how long each took, with the tag ``method``
 ``bitrix24.batches``      counter  requests that carried a batch
 ``bitrix24.batch_calls``  counter  calls that travelled in them
-``bitrix24.retries``      counter  repeated requests, with the tag ``cause``: ``rate_limit``,
+``bitrix24.retries``      counter  repeated requests, with the tag ``cause`` (``rate_limit``,
                                    ``operating_time``, ``transport``, ``server``, ``locked``,
-                                   ``expired_token``, ``credentials`` or ``moved``
-``bitrix24.waited``       timer    waits before a request, with the tag ``cause``: ``rate_limit``,
-                                   ``operating_time`` or ``retry``
+                                   ``expired_token``, ``credentials``, ``moved``)
+``bitrix24.waited``       timer    waits before a request, with the tag ``cause`` (``rate_limit``,
+                                   ``operating_time``, ``retry``)
 ``bitrix24.refreshes``    counter  token pairs fetched from the authorization server
 ========================  =======  ====================================================================
 

@@ -47,7 +47,7 @@ _WRONG_WEBHOOK = (
 _NEEDS_APPLICATION = "The method takes no webhook, only an OAuth application: use a connection to one."
 _NO_RIGHTS = (
     "The user behind the credentials lacks the rights for this: give them to the user, or use the credentials of "
-    "somebody who has them."
+    "someone who has them."
 )
 _MISSING_SCOPE = "Add the missing permission (scope) to the webhook or application in Bitrix24."
 _NOT_INSTALLED = KnownError(

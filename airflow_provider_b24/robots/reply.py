@@ -81,7 +81,7 @@ class RobotReplyOperator(BizprocEventSendOperator):
             ) from error
 
     def execute(self, context: Context) -> bool:
-        """Answer, if somebody waits and nobody has answered.
+        """Answer, if someone waits and nobody has answered.
 
         :return: whether an answer was sent.
         :raises AirflowFailException: when the values do not fit the return properties, and nothing is sent; or when
