@@ -53,7 +53,7 @@ bench: $(VENV)/.installed-dev  ## Measure what the README's figures say (half an
 	@for script in benchmarks/[a-z]*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
 
 screenshots: $(VENV)/.installed-dev  ## Take the pictures in docs/images, in a real browser (minutes)
-	@$(BIN)/python -m tests.screenshots
+	@$(BIN)/python -m tests.screenshots && $(BIN)/python -m tests.screenshots.demo
 
 references: $(VENV)/.installed-dev  ## Write docs/reference anew, which is made of the code
 	@$(BIN)/python docs/references.py
