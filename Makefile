@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-SOURCES := airflow_provider_b24 tests example_dags benchmarks noxfile.py
+SOURCES := airflow_provider_b24 tests example_dags benchmarks docs noxfile.py
 # To `make matrix` it says which Pythons to test; everything else runs on it.
 OWN_PYTHON := $(if $(filter matrix,$(MAKECMDGOALS)),python3,$(PYTHON))
 ONLY_PYTHON := $(if $(filter file,$(origin PYTHON)),,--python $(PYTHON:python%=%))
@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots wheel clean
+.PHONY: help demo test cluster matrix lowest lint format constraints bench screenshots references diagrams docs wheel release clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,10 +53,38 @@ bench: $(VENV)/.installed-dev  ## Measure what the README's figures say (half an
 	@for script in benchmarks/[a-z]*.py; do echo "==> $$script"; $(BIN)/python $$script || exit 1; done
 
 screenshots: $(VENV)/.installed-dev  ## Take the pictures in docs/images, in a real browser (minutes)
-	@$(BIN)/python -m tests.screenshots
+	@$(BIN)/python -m tests.screenshots && $(BIN)/python -m tests.screenshots.demo
+
+references: $(VENV)/.installed-dev  ## Write docs/reference anew, which is made of the code
+	@$(BIN)/python docs/references.py
+
+diagrams:  ## Draw docs/images/*.svg from docs/diagrams; needs npm and Chromium
+	@for source in docs/diagrams/*.mmd; do name=$$(basename $$source .mmd); \
+		PUPPETEER_SKIP_DOWNLOAD=1 npm exec --yes --package=@mermaid-js/mermaid-cli@12.2.0 -- mmdc --quiet \
+			--puppeteerConfigFile docs/diagrams/browser.json --configFile docs/diagrams/config.json \
+			--backgroundColor transparent --svgId $$name --input $$source --output docs/images/$$name.svg \
+			&& printf '\n<!-- %s -->\n' "$$(cat $$source docs/diagrams/config.json | sha256sum | cut -d' ' -f1)" \
+			>> docs/images/$$name.svg || exit 1; done
+
+docs: $(VENV)/.installed-dev  ## Build the documentation site into build/site; whatever is wrong is an error
+	@rm -rf build/site
+	$(BIN)/sphinx-build -c docs --fail-on-warning --keep-going --quiet . build/site
+	@echo "build/site/index.html"
 
 wheel: $(VENV)/.uv  ## Build the wheel into dist/
 	$(UV) build --wheel --quiet --build-constraints constraints.txt --out-dir dist
+
+release: $(VENV)/.installed-dev  ## Build a release twice, compare and check it, list what it needs; publishes nothing
+	@rm -rf dist build/again
+	@for folder in dist build/again; do SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+		$(UV) build --quiet --build-constraints constraints.txt --out-dir $$folder || exit 1; done
+	@for file in dist/*.whl dist/*.tar.gz; do cmp $$file build/again/$${file#dist/} || exit 1; done
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
+	@$(UV) pip compile pyproject.toml --constraint constraints.txt --quiet --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links \
+		| PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json -
+	@cd dist && sha256sum *
 
 clean:  ## Delete the virtual environment and everything that was built
 	rm -rf $(VENV) .nox dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

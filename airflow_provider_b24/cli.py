@@ -19,7 +19,7 @@ from airflow_provider_b24._airflow.command_line import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_provider_b24.sandbox import SandboxPortal
 
@@ -85,6 +85,14 @@ def airflow_commands() -> list[object]:
 
 
 def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
+    return command_parser(arguments[:1]).parse_args(arguments)
+
+
+def command_parser(commands_to_load: Collection[str] = tuple(_AIRFLOW_COMMANDS)) -> argparse.ArgumentParser:
+    """Make the parser of ``airflow-b24``.
+
+    :param commands_to_load: names of commands whose options are wanted; to know them their modules are imported.
+    """
     parser = argparse.ArgumentParser(
         prog="airflow-b24",
         description="Apache Airflow and Bitrix24: robots as code, and a portal to try them on.",
@@ -92,7 +100,7 @@ def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, purpose) in _AIRFLOW_COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose)
-        if arguments and arguments[0] == name:
+        if name in commands_to_load:
             _airflow_command(name).add_arguments(subparser)
     _add_sandbox(commands.add_parser("sandbox", help="run a Bitrix24 portal on this machine until Ctrl-C"))
     demo = commands.add_parser(
@@ -101,7 +109,7 @@ def _command_line(arguments: Sequence[str]) -> argparse.Namespace:
     demo.add_argument(
         "--keep", action="store_true", help="stay up afterwards and print the addresses, until Ctrl-C"
     )
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _airflow_command(name: str) -> _AirflowCommand:

@@ -33,6 +33,12 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _INTEGRATION,
                 "external-doc-url": "https://apidocs.bitrix24.com/",
+                "how-to-guide": [
+                    "/docs/quickstart.md",
+                    "/docs/robots.md",
+                    "/docs/answering.md",
+                    "/docs/rest.md",
+                ],
                 "tags": ["service"],
             }
         ],

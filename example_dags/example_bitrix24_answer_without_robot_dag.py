@@ -1,6 +1,6 @@
 """An ordinary DAG that answers a process: for calls that reach Airflow on a way of their own.
 
-Somebody else's program has received the robot's call (a message queue, a gateway) and starts a run of this DAG with
+Someone else's program has received the robot's call (a message queue, a gateway) and starts a run of this DAG with
 `{"order": {"token": EVENT_TOKEN, "amount": 1250}}`. The operator takes the token and the values from any task's XCom.
 """
 

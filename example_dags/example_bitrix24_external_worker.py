@@ -1,4 +1,4 @@
-"""A robot that hands its work to somebody outside Airflow and waits for the result.
+"""A robot that hands its work to someone outside Airflow and waits for the result.
 
 `hand_out` gives the worker an address to deliver to; the worker POSTs one JSON object there when it is done, minutes
 or days later, and needs no access to Airflow for it. The waiting itself occupies no worker process.

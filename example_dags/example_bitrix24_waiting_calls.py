@@ -1,4 +1,4 @@
-"""Tells a person in Bitrix24 when calls wait for somebody: a DAG is paused or broken, an answer does not get through.
+"""Tells a person in Bitrix24 when calls wait for someone: a DAG is paused or broken, an answer does not get through.
 
 Tasks cannot read Airflow's database, so it asks the pages, as a user of Airflow who may see the runs of the robots.
 The connection `airflow_api` holds that user's login and password, and as host the address of Airflow's API server.

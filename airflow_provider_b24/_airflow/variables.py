@@ -51,7 +51,7 @@ def update_variable(key: str, change: Callable[[str | None], str | None], descri
 
     Beside the database (API server, command line, script) that is one transaction, and the row is locked from the
     reading to the end: nothing that others write meanwhile gets lost. Tasks and triggers have no lock: Airflow's API
-    reads and writes a Variable in two requests. What somebody else writes between the two, a few milliseconds, is
+    reads and writes a Variable in two requests. What someone else writes between the two, a few milliseconds, is
     overwritten; so ``change`` must do nothing slow, and what is written must be right even then.
 
     :param key: the Variable's key.

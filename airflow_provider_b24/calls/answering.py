@@ -154,7 +154,7 @@ class Sender:
         return Claimed(_with_values(call, maybe), token, answer)
 
     def _lease(self, call: Any, session: Session, now: dt.datetime, **values: Any) -> bool:
-        """Take the lease of a call, unless somebody else has it; SQLite locks no rows."""
+        """Take the lease of a call, unless someone else has it; SQLite locks no rows."""
         query = sa.update(call_table).where(call_table.c.id == call.id, *_is_open(now))
         values |= {"leased_by": self.name, "leased_until": now + _LEASE}
         return bool(changed_rows(session, query.values(**values)))

@@ -121,7 +121,7 @@ def _matches(words: str) -> sa.ColumnElement[bool]:
 
 
 def waits_for_person() -> sa.ColumnElement[bool]:
-    """Tell which calls go on only when somebody has done something: mended what fails, or unpaused the DAG."""
+    """Tell which calls go on only when a person has acted: fixed what fails, or unpaused the DAG."""
     paused = sa.and_(call_table.c.state == "running", call_table.c.reason == PAUSED)
     return sa.or_(waits_for_operator(), paused)
 

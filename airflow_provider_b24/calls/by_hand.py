@@ -70,7 +70,7 @@ def answer_several_by_hand(
 
 
 def retry_now(wanted: CallFilter, names: Sequence[str] = ()) -> int:
-    """Have the dispatcher try at once what waits for somebody to fix something.
+    """Have the dispatcher try at once what waits for a person to fix something.
 
     :param wanted: which calls.
     :param names: only these, by id of the call or of its run.

@@ -68,7 +68,7 @@ def now_utc() -> dt.datetime:
 def change(call: Any, session: Session, **values: Any) -> bool:
     """Change the row of a call that is open.
 
-    :return: ``False`` when somebody else has settled it meanwhile.
+    :return: ``False`` when someone else has settled it meanwhile.
     """
     query = sa.update(call_table).where(call_table.c.id == call.id, call_table.c.state.in_(OPEN_STATES))
     return bool(changed_rows(session, query.values(**values)))
@@ -87,7 +87,7 @@ def settle(
 ) -> bool:
     """Write down how a call has ended; its secret is erased, and its run is told.
 
-    :return: ``False`` when somebody else has settled it meanwhile.
+    :return: ``False`` when someone else has settled it meanwhile.
     """
     done = change(
         call,
@@ -125,7 +125,7 @@ def owe(
 
     :param reason: why ``reply`` does not answer; goes into the process's log as well.
     :param maybe_sent_at: when ``reply`` began to send an answer of which nobody knows whether it arrived.
-    :return: ``False`` when somebody else has settled it meanwhile.
+    :return: ``False`` when someone else has settled it meanwhile.
     """
     reason = reason[:_LONGEST_REASON]
     message = f"Airflow DAG {call.dag_id}, run {call.run_id}: {reason}"

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     answer.add_argument("--on-failure", action="store_true", help="answer with the robot's on_failure values")
     answer.add_argument("--message", help="text for the log of the process")
-    retry = commands.add_parser("retry", help="send at once what waits for somebody to fix something")
+    retry = commands.add_parser("retry", help="send at once what waits for a person to fix something")
     retry.add_argument("call", metavar="CALL", nargs="*", help="id of a call, or of its run (all that wait)")
 
 
@@ -178,7 +178,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     from airflow_provider_b24.calls.by_hand import retry_now
 
     number = retry_now(_filter(arguments, None), arguments.call)
-    _say(f"{number} calls are tried again now." if number else "No call waits for somebody to fix something.")
+    _say(f"{number} calls are tried again now." if number else "No call waits for a person to fix something.")
     return 0
 
 

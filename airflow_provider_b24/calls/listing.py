@@ -162,7 +162,7 @@ def conn_ids_on_record() -> list[str]:
 
 
 def list_waiting(conn_id: str) -> list[CallReport]:
-    """Read the calls over a connection that wait for somebody to fix something, the oldest first.
+    """Read the calls over a connection that wait for someone to fix something, the oldest first.
 
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
     """
@@ -232,7 +232,7 @@ def missed_limits(conn_id: str, since: dt.datetime) -> list[MissedLimits]:
 
 
 def waits_for_operator() -> sa.ColumnElement[bool]:
-    """Tell which calls wait for somebody to fix something: an answer that does not get through, or no DAG."""
+    """Tell which calls wait for someone to fix something: an answer that does not get through, or no DAG."""
     return sa.and_(
         call_table.c.state.in_(OPEN_STATES),
         sa.or_(

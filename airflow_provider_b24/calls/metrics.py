@@ -7,8 +7,8 @@
 ``bitrix24.robot_calls.settled``     counter  calls that are over, with the tags ``state`` and ``dag_id``
 ``bitrix24.robot_calls.repeated``    counter  answers of the dispatcher that must be sent again
 ``bitrix24.robot_calls.start_delay`` timer    from the call's arrival to its run, with the tag ``dag_id``
-``bitrix24.robot_calls.open``        gauge    calls that wait for a run or an answer
-``bitrix24.robot_calls.waiting``     gauge    calls among them that wait for a person
+``bitrix24.robot_calls.open``        gauge    calls that wait for a run or an answer, every 30 seconds
+``bitrix24.robot_calls.waiting``     gauge    calls among them that wait for a person, every 30 seconds
 ===================================  =======  ==============================================================
 """
 

@@ -69,7 +69,7 @@ class Spool:
         return sum(1 for _ in self._files(_WAITING))
 
     def unreadable(self) -> int:
-        """Count the files that could not be read, and wait for somebody who looks into it."""
+        """Count the files that could not be read, and wait for someone who looks into it."""
         return sum(1 for _ in self._files(_UNREADABLE))
 
     def drain(self, take: Callable[[Sequence[NewCall]], object]) -> int:

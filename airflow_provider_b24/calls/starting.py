@@ -87,7 +87,7 @@ class Starter:
         try:
             self._start([call.id], connections)
         except sa.exc.IntegrityError:
-            # Somebody has made the run: it is the same call's.
+            # Someone has made the run: it is the same call's.
             self._start([call.id], connections, with_run=False)
         except Exception as error:
             if is_away(error):

@@ -37,7 +37,7 @@ class Delivery:
 
 
 class Appraiser:
-    """Somebody outside Airflow who knows what things are worth."""
+    """Someone outside Airflow who knows what things are worth."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()

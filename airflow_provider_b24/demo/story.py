@@ -108,7 +108,7 @@ class Demo:
                     ):
                         airflow.stop()
         except (SystemExit, KeyboardInterrupt):
-            code = 0  # somebody ended it: there is nothing to find out
+            code = 0  # someone ended it: there is nothing to find out
             raise
         finally:
             if code == 1:

@@ -149,7 +149,7 @@ def _look(session: DevSession, calls: LiveCalls, files: DagFilesWatch, dags_fold
     except SQLAlchemyError as error:
         _say(f"Airflow's database cannot be read now ({type(error).__name__}).")
     except (RegistryError, Bitrix24Error, ValueError) as error:
-        _say(f"The robots were not registered anew: {error}")
+        _say(f"The robots were not registered again: {error}")
 
 
 def _apply(session: DevSession, dags_folder: str | None) -> None:
@@ -177,7 +177,7 @@ def _remove(session: DevSession, remove: Callable[[], list[Outcome]]) -> int:
         outcomes = remove()
     except PrefixTakenError:
         raise
-    except Exception as error:  # whatever it is, somebody has to know that robots are left
+    except Exception as error:  # whatever it is, someone has to know that robots are left
         words = str(error) if isinstance(error, (Bitrix24Error, RegistryError)) else type(error).__name__
         _say(f"Error: {words}")
         return _left(session)

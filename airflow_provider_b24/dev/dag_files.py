@@ -1,4 +1,4 @@
-"""Whether DAG files have changed since somebody looked."""
+"""Whether DAG files have changed since someone looked."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _OPTION = "airflow_dev:"
 
 
 class PrefixTakenError(Exception):
-    """Somebody else has robots under this prefix; says who, and what to do."""
+    """Someone else has robots under this prefix; says who, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class DevSession:
     def take(self) -> None:
         """Take the prefix; what an earlier session of this machine has left under it is this one's now.
 
-        :raises PrefixTakenError: when it is somebody else's.
+        :raises PrefixTakenError: when it is someone else's.
         :raises Bitrix24Error: when the portal does not say.
         :raises RegistryError: when the connection is no application, or the portal cannot be asked.
         """
@@ -96,7 +96,7 @@ class DevSession:
     def clean(self) -> list[Outcome]:
         """Remove what any session of this machine has left.
 
-        :raises PrefixTakenError: when the prefix is somebody else's.
+        :raises PrefixTakenError: when the prefix is someone else's.
         :raises Bitrix24Error: when the portal does not say.
         :raises RegistryError: when the portal cannot be asked.
         """
@@ -135,7 +135,7 @@ class DevSession:
 
 
 def own_prefix() -> DevPrefix:
-    """Give the prefix of whoever runs this, by the name he has on this machine."""
+    """Give the prefix of whoever runs this, by their name on this machine."""
     word = re.sub(r"[^A-Za-z0-9_-]", "-", getpass.getuser())[:40]
     return DevPrefix(word or "me")
 

@@ -24,7 +24,7 @@ _PROCESSES: tuple[tuple[AirflowJob, str, str, Literal["failed", "warning"], str]
         "triggerer",
         "airflow triggerer",
         "warning",
-        "tasks that are deferred wait for ever, and so do their processes",
+        "tasks that are deferred wait forever, and so do their processes",
     ),
 )
 

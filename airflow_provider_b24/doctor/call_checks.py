@@ -1,4 +1,4 @@
-"""Checks of the calls: whether they are on record, whether somebody works on them, and which wait for a person."""
+"""Checks of the calls: whether they are on record, whether someone works on them, and which wait for a person."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def check_deadlines(examination: Examination) -> Finding:
 
 
 def check_waiting_calls(examination: Examination) -> Finding:
-    """Check that no call waits for somebody to fix something."""
+    """Check that no call waits for a person to fix something."""
     from airflow_provider_b24.calls.listing import list_waiting
 
     check, conn_id = "waiting calls", examination.connection.conn_id
@@ -126,7 +126,7 @@ def check_waiting_calls(examination: Examination) -> Finding:
         return _no_tables(check)
     calls = list_waiting(conn_id)
     if not calls:
-        return Finding(check, "ok", "No call waits for somebody to fix something.")
+        return Finding(check, "ok", "No call waits for a person to fix something.")
     whys = (
         f"{call.dag_id}: {'; '.join(part for part in (call.reason, call.last_error) if part)}"
         for call in calls

@@ -1,4 +1,4 @@
-"""Checks of the way back: whether Bitrix24 can reach the receiver, and will be believed there."""
+"""Checks of the way back: whether Bitrix24 can reach the receiver, and will be accepted there."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _make_round_trip(examination: Examination) -> Finding:
         installation = examination.installation
         if installation is not None and (installation.reached_at or 0) >= began:
             return Finding(
-                check, "ok", "The portal has posted a test event, and the receiver has believed it."
+                check, "ok", "The portal has posted a test event, and the receiver has accepted it."
             )
         time.sleep(_POLL)
     return Finding(

@@ -36,7 +36,7 @@ def connection_to_test(connection: PortalConnection) -> tuple[PortalConnection, 
 
 
 def advice_on(error: Bitrix24Error) -> str:
-    """Say what somebody can do who tested a connection that is not saved."""
+    """Say what someone can do who tested a connection that is not saved."""
     if error.code != "no_refresh_token":
         return ""
     return (

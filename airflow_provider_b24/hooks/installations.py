@@ -36,7 +36,7 @@ class Installation:
 
     :param client_id: whose installation this is; a record of another application counts for nothing.
     :param seed: digest of the refresh token that the connection carried when it was connected or uninstalled: when
-        somebody has put another one into the connection since, that one is newer.
+        someone has put another one into the connection since, that one is newer.
     :param application_token: what Bitrix24 signs its calls with.
     :param member_id: the portal's permanent id.
     :param installed_at: when the tokens were verified and stored.

@@ -1,12 +1,15 @@
 """Airflow metrics of what goes over the wire.
 
 ========================  =======  ====================================================================
-``bitrix24.calls``        counter  HTTP requests, with the tags ``portal`` and ``method``
-``bitrix24.request``      timer    how long each took
+``bitrix24.calls``        counter  HTTP requests, with the tag ``method``
+``bitrix24.request``      timer    how long each took, with the tag ``method``
 ``bitrix24.batches``      counter  requests that carried a batch
 ``bitrix24.batch_calls``  counter  calls that travelled in them
-``bitrix24.retries``      counter  repeated requests, with the tag ``cause``
-``bitrix24.waited``       timer    waits for a limit or before a repetition, with the tag ``cause``
+``bitrix24.retries``      counter  repeated requests, with the tag ``cause`` (``rate_limit``,
+                                   ``operating_time``, ``transport``, ``server``, ``locked``,
+                                   ``expired_token``, ``credentials``, ``moved``)
+``bitrix24.waited``       timer    waits before a request, with the tag ``cause`` (``rate_limit``,
+                                   ``operating_time``, ``retry``)
 ``bitrix24.refreshes``    counter  token pairs fetched from the authorization server
 ========================  =======  ====================================================================
 

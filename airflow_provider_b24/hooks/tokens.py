@@ -30,7 +30,7 @@ class TokenRecord:
     :param client_id: whose tokens these are; a record of another application counts for nothing.
     :param generation: grows by one with every writing, so that a writer knows whether others have written since.
     :param tokens: the pair that is good now, ``None`` after the application was uninstalled.
-    :param seed: digest of the refresh token that the connection carried when this was written: when somebody has put
+    :param seed: digest of the refresh token that the connection carried when this was written: when someone has put
         another one into the connection since, that one is newer.
     """
 
@@ -74,7 +74,7 @@ class TokenRecord:
 class VariableTokenStore:
     """Keeps a connection's tokens in the Variable ``bitrix24_tokens_<conn_id>``.
 
-    The stored pair wins over the connection's, unless somebody has put another refresh token into the connection
+    The stored pair wins over the connection's, unless someone has put another refresh token into the connection
     since: then that one is newer.
 
     :meth:`store` does not replace a newer pair by an older one. A pair may come late: its process could not store it
@@ -105,7 +105,7 @@ class VariableTokenStore:
         self._write(tokens, unless_older=True)
 
     def replace(self, tokens: Tokens) -> None:
-        """Keep a pair that somebody was granted just now and that was verified, whatever was there before."""
+        """Keep a pair that someone was granted just now and that was verified, whatever was there before."""
         self._write(tokens)
 
     def clear(self) -> None:

@@ -1,6 +1,6 @@
 """How often strangers may make the receiver ask a portal: a budget for each address, kind of post and connection.
 
-What can be refused without asking anybody is refused before and costs nothing. The rest costs one attempt: only the
+What can be refused without asking anyone is refused before and costs nothing. The rest costs one attempt: only the
 portal can tell an invented token from a genuine one. An address has some attempts at once, and gets new ones slowly.
 
 Behind a proxy that does not pass addresses on, all posts come from one. So events have a budget apart from pages, and a

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace-administrator",
         action="store_true",
-        help="let somebody who is no administrator replace an administrator; robots cannot be registered then",
+        help="let someone who is no administrator replace an administrator; robots cannot be registered then",
     )
 
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_code(pasted: str, state: str) -> str:
-    """Find the authorization code in what somebody has pasted: the code itself, or the address he was sent to.
+    """Find the authorization code in what someone has pasted: the code itself, or the address he was sent to.
 
     :param state: what an address must bring back.
     :raises ConnectError: when there is none, or the address is of another sign-in.

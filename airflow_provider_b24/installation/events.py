@@ -108,7 +108,7 @@ def check_page(conn_id: str, body: bytes) -> Callable[[], Installed]:
 
 
 def take_code(connection: PortalConnection, code: str, server_domain: str = "") -> Installed:
-    """Take over an installation by the authorization code of somebody who has proven who he is.
+    """Take over an installation by the authorization code of someone who has proven who he is.
 
     :param server_domain: where the portal says that the code was made.
     :raises RefusedError: when it cannot be believed.

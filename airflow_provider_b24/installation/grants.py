@@ -1,7 +1,7 @@
 """What is granted to the application is verified first, and stored only then.
 
 What arrives at the receiver's public address is a claim. Tokens may be of another application or another portal, and an
-``application_token`` is a mere text that anybody can choose. So before any of it is stored
+``application_token`` is a mere text that anyone can choose. So before any of it is stored
 
 1. the connection's own portal is asked with the granted access token: an unknown token, or one of a user who is no
    administrator, ends here: one cheap request, and the authorization server is not asked;
@@ -14,7 +14,7 @@ What arrives at the receiver's public address is a claim. Tokens may be of anoth
    can install one, and only then the ``application_token`` that came along is believed.
 
 A user who is no administrator can sign in by a code, too: robots can be answered with those tokens, not registered.
-They do not replace an administrator's tokens unless somebody says that they shall.
+They do not replace an administrator's tokens unless someone says that they shall.
 
 Requests go to the connection's portal and to Bitrix24's authorization servers, never to an address out of what was
 posted. Which of the two servers to ask first, what was posted may say.
@@ -81,7 +81,7 @@ class Connected:
 
 
 def check_claims(connection: PortalConnection, grant: Grant) -> None:
-    """Check what can be compared without asking anybody.
+    """Check what can be compared without asking anyone.
 
     :param connection: as Airflow has it.
     :raises InstallationRefusedError: when it is no application, of another portal, or has a wrong application token.
@@ -131,7 +131,7 @@ def connect_by_code(
     :param connection: as Airflow has it.
     :param code: good for 30 seconds.
     :param oauth_server: which of Bitrix24's authorization servers the portal says has made it, if it names one.
-    :param replace_administrator: whether the tokens of somebody who is no administrator may replace those of an
+    :param replace_administrator: whether the tokens of someone who is no administrator may replace those of an
         administrator.
     :raises InstallationRefusedError: when it does not prove what it has to, or would replace an administrator's.
     :raises Bitrix24Error: when the portal or the authorization server cannot be asked.
@@ -233,14 +233,14 @@ def _require_administrator(connection: PortalConnection, profile: Mapping[str, A
 
 
 def _require_no_administrator_yet(connection: PortalConnection, profile: Mapping[str, Any]) -> None:
-    """Refuse to put the tokens of somebody who is no administrator into the place of an administrator's."""
+    """Refuse to put the tokens of someone who is no administrator into the place of an administrator's."""
     known, store = InstallationStore(connection).read(), VariableTokenStore(connection)
     if store.load() is None:
         return
     if known is not None and known.administrator is not None and known.seed == seed_of(connection.tokens):
         administrator = known.administrator
     else:
-        # Tokens that somebody has put into the connection, or that an earlier version has stored.
+        # Tokens that someone has put into the connection, or that an earlier version has stored.
         try:
             with short_timeout_client(connection, store) as client:
                 administrator = client.call("profile").result.get("ADMIN") is True

@@ -73,7 +73,7 @@ class RequestHandling:
         return await _in(self._database, work)
 
     async def ask_for_stranger(self, work: Callable[[], _Result]) -> _Result:
-        """Do blocking work that asks a portal because of what anybody could have posted."""
+        """Do blocking work that asks a portal because of what anyone could have posted."""
         return await _in(self._strangers, work)
 
     async def ask_for_user(self, work: Callable[[], _Result]) -> _Result:

@@ -106,7 +106,7 @@ def take_test_event(
         )
 
     store = InstallationStore(connection)
-    believe(store.read() or Installation(""))  # what anybody can post is refused without locking anything
+    believe(store.read() or Installation(""))  # what anyone can post is refused without locking anything
     store.update(believe)
 
 

@@ -34,7 +34,7 @@ _GONE = frozenset({
 def check_claims(
     connection: PortalConnection, application_token: str, member_id: str, event_time: float | None = None
 ) -> bool:
-    """Check what can be compared without asking anybody.
+    """Check what can be compared without asking anyone.
 
     :param connection: as Airflow has it.
     :param event_time: when the event was sent, Unix time by Bitrix24's clock.
@@ -111,7 +111,7 @@ def _require_gone(connection: PortalConnection, tokens: VariableTokenStore) -> N
         connection,
         "still_installed",
         "An event says that its application was uninstalled, and the portal still accepts it. Unless the application "
-        "is just being removed, the event is forged by somebody who has seen the body of a call, and knows the "
+        "is just being removed, the event is forged by someone who has seen the body of a call, and knows the "
         "application_token in it.",
     )
 

@@ -10,7 +10,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 
 @contextmanager
 def fail_at_once_unless_retryable() -> Iterator[None]:
-    """Turn an error that no repetition can mend into ``AirflowFailException``; let the others through.
+    """Turn an error that trying again cannot help into ``AirflowFailException``; let the others through.
 
     :raises AirflowFailException: for a :class:`~airflow_provider_b24.exceptions.Bitrix24Error` that is not
         ``retryable``: a refused call, or one that must not be repeated because it may have been done; and for a call

@@ -245,7 +245,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
     def give_up(self, error: Bitrix24Error) -> bool:
         """End this try after an error that says nothing about the event token.
 
-        :raises AirflowFailException: when no repetition can mend it.
+        :raises AirflowFailException: when trying again cannot help.
         :raises Bitrix24Error: when one may.
         """
         with fail_at_once_unless_retryable():

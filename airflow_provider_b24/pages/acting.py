@@ -43,7 +43,7 @@ _EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What somebody wants to do, and may.
+    """What someone wants to do, and may.
 
     :param calls: to which calls.
     """
@@ -104,7 +104,7 @@ def act(request: Request, user: SignedIn, form: Annotated[PostedForm, Depends(po
 
 
 def _task(deed: str, ids: Sequence[str], user: Visitor) -> _Task:
-    """Read what somebody wants to do.
+    """Read what someone wants to do.
 
     :raises RefusedError: when that is nothing, or not allowed.
     """
@@ -195,7 +195,7 @@ def _retry(request: Request, user: Visitor, task: _Task) -> Response:
         "done.html",
         task=task,
         outcomes=[
-            (None, words if number else "None of them waits for somebody to fix something.", bool(number))
+            (None, words if number else "None of them waits for a person to fix something.", bool(number))
         ],
     )
 

@@ -149,7 +149,7 @@ def _no_call(request: Request) -> Response:
 
 
 def no_such_call() -> RefusedError:
-    """Say that there is no call; nor to somebody who may not see it."""
+    """Say that there is no call; nor to someone who may not see it."""
     return RefusedError(
         404,
         "unknown_call",

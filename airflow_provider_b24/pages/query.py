@@ -19,7 +19,7 @@ _LONGEST = 765
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """What somebody wants to see in the list; empty texts for what does not matter.
+    """What someone wants to see in the list; empty texts for what does not matter.
 
     :param before: which call the page goes on from.
     """

@@ -1,9 +1,12 @@
 """Airflow metrics of the receiver.
 
-==============================  =======  ========================================================
-``bitrix24.receiver.requests``  counter  requests, with the tags ``route`` and ``status`` (HTTP)
-``bitrix24.receiver.duration``  timer    from a request to its response, tag ``route``
-==============================  =======  ========================================================
+==============================  =======  ============================================================
+``bitrix24.receiver.requests``  counter  requests, with the tags ``route`` (``robot_call``,
+                                         ``result``, ``failure``, ``heartbeat``, ``event``,
+                                         ``install``, ``oauth_start``, ``oauth_callback``) and
+                                         ``status`` (HTTP)
+``bitrix24.receiver.duration``  timer    from a request to its response, with the tag ``route``
+==============================  =======  ============================================================
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long anybody waits for Airflow's database: work is done in threads, and left alone when it takes too long."""
+"""How long anyone waits for Airflow's database: work is done in threads, and left alone when it takes too long."""
 
 from __future__ import annotations
 

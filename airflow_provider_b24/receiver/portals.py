@@ -62,7 +62,7 @@ def find_connection(conn_id: str) -> PortalConnection | None:
     from airflow_provider_b24.exceptions import ConnectionConfigError
 
     if not _CONN_ID.fullmatch(conn_id) or ".." in conn_id:
-        # Anybody can name anything here, and secrets backends make paths of it.
+        # Anyone can name anything here, and secrets backends make paths of it.
         return None
     try:
         try:
@@ -136,7 +136,7 @@ class Portals:
         self._unknown.pop(conn_id, None)
 
     async def learn(self) -> None:
-        """Look up the connections that may be portals, before anybody asks for them.
+        """Look up the connections that may be portals, before anyone asks for them.
 
         These are the ones in the database, and those that calls have come by before.
         """
@@ -158,9 +158,9 @@ class Portals:
             task.add_done_callback(self._renewals.discard)
 
     async def _look_up(self, conn_id: str, asked_at: float) -> _Kept:
-        """Look a connection up, unless somebody has since it was asked for; one at a time, and not too often."""
+        """Look a connection up, unless someone has since it was asked for; one at a time, and not too often."""
         if not _CONN_ID.fullmatch(conn_id) or ".." in conn_id:
-            # Anybody can name anything here, and secrets backends make paths of it.
+            # Anyone can name anything here, and secrets backends make paths of it.
             return _Kept(None, asked_at)
         is_known = conn_id in self._known
         if not is_known and self._asking_for_unknown >= _MOST_ASKING_FOR_UNKNOWN:

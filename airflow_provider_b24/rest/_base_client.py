@@ -43,7 +43,7 @@ class BaseClient(Generic[_Store]):
     :param verify: whether to check certificates, or the file or folder of the authorities to trust instead of those
         that the environment names (``REQUESTS_CA_BUNDLE``, ``SSL_CERT_FILE``, …) or that come with Python's HTTP
         libraries. It does not concern Bitrix24's own authorization servers: an application's secret goes to no other.
-    :param reconnect: looks the credentials up again, with the token store, when the portal refuses them: somebody may
+    :param reconnect: looks the credentials up again, with the token store, when the portal refuses them: someone may
         have replaced them. Others for the same portal are called with from then on. In an event loop it may be a
         coroutine function.
     :param observer: who is told about requests, waits and retries.

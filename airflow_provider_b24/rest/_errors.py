@@ -47,7 +47,7 @@ _WRONG_WEBHOOK = (
 _NEEDS_APPLICATION = "The method takes no webhook, only an OAuth application: use a connection to one."
 _NO_RIGHTS = (
     "The user behind the credentials lacks the rights for this: give them to the user, or use the credentials of "
-    "somebody who has them."
+    "someone who has them."
 )
 _MISSING_SCOPE = "Add the missing permission (scope) to the webhook or application in Bitrix24."
 _NOT_INSTALLED = KnownError(
@@ -180,7 +180,7 @@ _PROCESS_ENDED = KnownError(
 )
 # What `bizproc.event.send` and `bizproc.activity.log` say of the process behind a token that is genuine. The codes are
 # those of the portal's module `bizproc`; the documentation does not list them.
-_PROCESS_ERRORS: dict[str, KnownError] = {
+PROCESS_ERRORS: dict[str, KnownError] = {
     "404": _PROCESS_ENDED,
     "499": _PROCESS_ENDED,
     "423": KnownError(
@@ -214,7 +214,7 @@ def system_error(
         elif to_process:
             known = _EVENT_TOKEN
     elif to_process and known is None:
-        known = _PROCESS_ERRORS.get(key)
+        known = PROCESS_ERRORS.get(key)
         if known is None and _NO_PROCESS in description.lower():
             known = _PROCESS_ENDED
     if known is None:

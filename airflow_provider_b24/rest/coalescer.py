@@ -116,7 +116,7 @@ class Coalescer:
     async def _wait_for_others(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._full.wait(), self._linger)
-        # Once: where other processes use the limit, too, there may always be somebody who waits already.
+        # Once: where other processes use the limit, too, there may always be someone who waits already.
         await asyncio.sleep(self.client.waiting_time())
 
     async def _send(self, portion: list[_Waiting]) -> None:

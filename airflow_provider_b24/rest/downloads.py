@@ -1,6 +1,6 @@
 """Downloading a file, by its number on the Drive or by a link that a method gave.
 
-Credentials go to the portal only, and only to what gives files: a link may come from anybody, and must not delete a
+Credentials go to the portal only, and only to what gives files: a link may come from anyone, and must not delete a
 deal. The portal may send us on to another host, where it keeps its files: nothing of ours goes there.
 """
 

@@ -123,7 +123,7 @@ def refuse_auth(method: str, names: Iterable[str]) -> None:
 
 
 def _names_auth(batch: Mapping[str, Any]) -> bool:
-    """Tell whether one of the commands of a batch that somebody has put together himself has a parameter ``auth``."""
+    """Tell whether one of the commands of a batch that the caller has put together has a parameter ``auth``."""
     commands = next((value for name, value in batch.items() if name.lower() == "cmd"), ())
     texts = commands.values() if isinstance(commands, Mapping) else commands
     queries = (text.partition("?")[2] for text in texts if isinstance(text, str))

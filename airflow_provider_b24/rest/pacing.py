@@ -164,11 +164,11 @@ class Pacer:
             bucket = Bucket.from_json(text)
         except ValueError:
             self._tell(
-                "The record of the request limit of %s cannot be read, and is begun anew.", self._portal
+                "The record of the request limit of %s cannot be read, and is started again.", self._portal
             )
             return Bucket.empty(self._tariff, now)
         if now < bucket.at:
-            bucket.move(now - bucket.at)  # Somebody has put the clock back.
+            bucket.move(now - bucket.at)  # Someone has put the clock back.
         return bucket
 
     def _go_on_alone(self, error: Exception) -> None:
@@ -273,7 +273,7 @@ def share_pacer(pacer: Pacer, host: str, clock: Clock) -> None:
 
 
 def _after_fork() -> None:
-    """Replace the locks: one that another thread held during the fork would stay locked for ever."""
+    """Replace the locks: one that another thread held during the fork would stay locked forever."""
     global _registry_lock  # noqa: PLW0603
     _registry_lock = threading.Lock()
     for pacer in _pacers.values():

@@ -1,6 +1,6 @@
 """Renewing an expired pair of tokens, once per expiry, however many threads, tasks and processes notice it.
 
-Whoever notices reads the store again first: mostly somebody else has been there already. Within a process a lock
+Whoever notices reads the store again first: mostly someone else has been there already. Within a process a lock
 lets one of them act; between processes only the refresh token itself can decide the race, because it works once, so
 that the loser is refused, waits, and finds the winner's pair in the store.
 """
@@ -139,7 +139,7 @@ def _lock(session: Session, progress: Progress) -> Conversation[None]:
 
 
 def _save_rest(session: Session, progress: Progress) -> Conversation[None]:
-    """Store the pair that could not be stored when it was new, unless somebody is just doing it."""
+    """Store the pair that could not be stored when it was new, unless someone is just doing it."""
     yield from _lock(session, progress)
     try:
         if session.unsaved is not None:
@@ -191,7 +191,7 @@ def _refresh(session: Session, progress: Progress) -> Conversation[None]:
     if tokens.member_id and outcome.member_id and tokens.member_id != outcome.member_id:
         raise AuthError(
             "wrong_portal",
-            "The authorization server answered with tokens of another portal; they were thrown away. "
+            "The authorization server answered with tokens of another portal; they were discarded. "
             + RECONNECT,
             portal=session.portal,
         )
@@ -287,7 +287,7 @@ def _load(session: Session, progress: Progress) -> Conversation[Tokens | None]:
 
 
 def _save(session: Session, tokens: Tokens) -> Conversation[None]:
-    """Store a new pair before anybody uses it; the old one is void, so it must not get lost."""
+    """Store a new pair before anyone uses it; the old one is void, so it must not get lost."""
     session.unsaved = tokens
     outcome: StoreFailed | None = None
     for delay in (0.0, *STORE_DELAYS):

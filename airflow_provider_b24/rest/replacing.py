@@ -1,4 +1,4 @@
-"""Credentials that were replaced while somebody waited: a refusal is the reason to look for others."""
+"""Credentials that were replaced while someone waited: a refusal is the reason to look for others."""
 
 from __future__ import annotations
 

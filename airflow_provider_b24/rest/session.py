@@ -1,4 +1,4 @@
-"""What the conversations of one client share: whom they talk to, as whom, how patiently, and what they learnt."""
+"""What the conversations of one client share: whom they talk to, as whom, how patiently, and what they have learned."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ def _renewal_lock(key: str) -> threading.Lock:
 
 
 def _after_fork() -> None:
-    """Replace the locks: one that another thread held during the fork would stay locked for ever."""
+    """Replace the locks: one that another thread held during the fork would stay locked forever."""
     global _registry_lock  # noqa: PLW0603
     _registry_lock = threading.Lock()
     _renewal_locks.clear()

@@ -101,10 +101,10 @@ class FolderLimit:
             return
         self.folder.mkdir(mode=0o777 if self._given else 0o700, parents=True, exist_ok=True)
         if not self._given:
-            # Anybody may make a folder of that name among the temporary files.
+            # Anyone may make a folder of that name among the temporary files.
             found = self.folder.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise PermissionError(f"{self.folder} belongs to somebody else")
+                raise PermissionError(f"{self.folder} belongs to someone else")
         self._usable = True
 
 

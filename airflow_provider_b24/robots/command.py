@@ -184,7 +184,7 @@ def _wait(found: _Comparison, seconds: float) -> tuple[Mapping[str, RobotDag] | 
 
 
 def _silent_receiver() -> str | None:
-    """Name the receiver's address if nobody answers there; ``None`` if somebody does, or it cannot be told from here.
+    """Name the receiver's address if nobody answers there; ``None`` if someone does, or it cannot be told from here.
 
     Bitrix24 calls once: a call that comes before the receiver is up is lost. Another machine's address need not be
     one that can be reached from here.

@@ -61,5 +61,5 @@ class DevPrefix:
 
 
 def is_dev_code(code: str) -> bool:
-    """Tell whether a registered robot is one of somebody's machine."""
+    """Tell whether a registered robot is one of someone's machine."""
     return code.startswith(DEV_CODES)

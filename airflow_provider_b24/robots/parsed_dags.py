@@ -34,7 +34,7 @@ class RobotDag:
 
     @property
     def trouble(self) -> str | None:
-        """What somebody who looks after robots has to know; ``None`` when all is well."""
+        """What someone who looks after robots has to know; ``None`` when all is well."""
         return self.obstacle or (_PAUSED if self.is_paused else None)
 
     def to_json(self) -> dict[str, Any]:

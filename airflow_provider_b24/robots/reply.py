@@ -44,7 +44,7 @@ class RobotReplyOperator(BizprocEventSendOperator):
     fields are cut off at ``[core] max_templated_field_length``, documentation is not.
 
     Only an event token that is no good, a process that has ended, and values that do not fit fail this task at once.
-    Whatever a person can mend (the portal, its tariff, permissions, credentials, the connection) is tried again for
+    What a person can fix (the portal, its tariff, permissions, credentials, the connection) is tried again for
     about a day. It answers until ``answer_by`` of the run's conf; from then on, and after the run, the dispatcher does.
 
     :param robot: the definition of the robot.
@@ -81,7 +81,7 @@ class RobotReplyOperator(BizprocEventSendOperator):
             ) from error
 
     def execute(self, context: Context) -> bool:
-        """Answer, if somebody waits and nobody has answered.
+        """Answer, if someone waits and nobody has answered.
 
         :return: whether an answer was sent.
         :raises AirflowFailException: when the values do not fit the return properties, and nothing is sent; or when
@@ -132,7 +132,7 @@ class RobotReplyOperator(BizprocEventSendOperator):
         return mark.maybe_sent or super().earlier_try_may_have_sent(context)
 
     def give_up(self, error: Bitrix24Error) -> NoReturn:
-        """Leave every error to the next try: a person may mend what no repetition can.
+        """Leave every error to the next try: a person may fix what trying again cannot.
 
         :raises Bitrix24Error: the error.
         """

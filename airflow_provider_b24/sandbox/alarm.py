@@ -22,7 +22,7 @@ class Alarm:
         clock.add_listener(self.ring)
 
     def set(self) -> None:
-        """Set the timer anew, as the next deadline or the clock has changed."""
+        """Set the timer again, as the next deadline or the clock has changed."""
         if not self._clock.frozen:
             self._loop.call_soon_threadsafe(self._set)
 

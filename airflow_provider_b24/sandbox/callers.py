@@ -289,7 +289,7 @@ class Callers:
         return self.let_in(number, admin=admin)
 
     def let_in(self, number: int, *, admin: bool = False) -> User:
-        """Let somebody call who has a record of `user.*`."""
+        """Let someone call who has a record of `user.*`."""
         user = self.users[number] = User(self._table.row(number), admin=admin)
         return user
 

@@ -89,10 +89,10 @@ class Faults:
     ) -> None:
         """Plan a fault.
 
-        :param method: the REST method it befalls (`batch` for a whole batch, `oauth.token` for the
+        :param method: the REST method it applies to (`batch` for a whole batch, `oauth.token` for the
             authorization server); any REST method by default.
         :param times: how often; `None` means until :meth:`clear`.
-        :param about: what must be in the call's parameters, such as a process's id: nobody else's call is befallen,
+        :param about: what must be in the call's parameters, such as a process's id: no other call fails,
             unless it shares a `batch`.
         :raises ValueError: for a number below one.
         """
@@ -107,17 +107,17 @@ class Faults:
             self._planned.clear()
 
     def take(self, method: str, parameters: Mapping[str, Any], *, inside_batch: bool = False) -> Fault | None:
-        """Return the fault that befalls a call of `method` now, if any.
+        """Return the fault that applies to a call of `method` now, if any.
 
         :param parameters: the call's.
         :param inside_batch: the call shares its connection with others, so only :class:`AnswerStatus` and
-            :class:`Delay` that name the method can befall it.
+            :class:`Delay` that name the method apply to it.
         """
         if not self._planned:
             return None
         with self._lock:
             for planned in self._planned:
-                if not _befalls(planned, method, parameters, inside_batch):
+                if not _applies(planned, method, parameters, inside_batch):
                     continue
                 if planned.left is not None:
                     planned.left -= 1
@@ -127,7 +127,7 @@ class Faults:
         return None
 
 
-def _befalls(planned: _Planned, method: str, parameters: Mapping[str, Any], inside_batch: bool) -> bool:
+def _applies(planned: _Planned, method: str, parameters: Mapping[str, Any], inside_batch: bool) -> bool:
     if planned.about is not None and planned.about not in str(parameters):
         return False
     if inside_batch:

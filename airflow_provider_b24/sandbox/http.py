@@ -64,7 +64,7 @@ _Work = Callable[[], tuple[int, Mapping[str, Any] | Content | str]]
 class FrontDoor:
     """The ASGI application of a portal.
 
-    :param make_pages: makes the application that answers everything but REST and OAuth, when somebody asks for that.
+    :param make_pages: makes the application that answers everything but REST and OAuth, when someone asks for that.
     :param drop: closes the connection of a client, given by its address and port.
     """
 

@@ -131,7 +131,7 @@ def _event(
 
 
 def _pair(portal: PortalCore, application: Application, user_id: int | None) -> TokenPair | None:
-    # No tokens on behalf of somebody who does not exist.
+    # No tokens on behalf of someone who does not exist.
     if user_id not in portal.callers.users:
         return None
     return portal.callers.tokens.issue(application, user_id)

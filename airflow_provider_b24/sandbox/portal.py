@@ -250,7 +250,7 @@ class SandboxPortal(Portal):
         notices.robot_call(self, robot, call, user_id)
 
     def create_task(self, process: Process, step: AskPerson, activity: str) -> None:
-        """Give somebody a task."""
+        """Give someone a task."""
         self.task_list.create(process, step, activity, self.clock.now())
 
     def forget_tasks(self, process: Process) -> None:

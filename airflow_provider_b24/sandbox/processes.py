@@ -157,7 +157,7 @@ class World(Protocol):
         """Hand a robot call to the queue server."""
 
     def create_task(self, process: Process, step: AskPerson, activity: str) -> None:
-        """Give somebody a task."""
+        """Give someone a task."""
 
     def forget_tasks(self, process: Process) -> None:
         """Withdraw the tasks of a process that has ended."""

@@ -33,7 +33,7 @@ class CallRobot:
 
     :param code: the robot's code.
     :param properties: its inputs; what is missing takes the declared default.
-    :param timeout_duration: seconds to wait, 0 for ever.
+    :param timeout_duration: seconds to wait, 0 forever.
     :param use_subscription: `Y` waits, `N` does not; counts only if the robot's registration leaves the choice, and
         then `N` is what the designer begins with.
     :param name: the activity's name, under which its answer is found; `A1`, `A2` … by default.
@@ -53,7 +53,7 @@ class CallRobot:
         if not isinstance(self.properties, Mapping):
             raise ValueError(f"The properties of {self.code} must be a mapping")
         if not isinstance(self.timeout_duration, int) or self.timeout_duration < 0:
-            raise ValueError(f"{self.code} waits a whole number of seconds, 0 for ever")
+            raise ValueError(f"{self.code} waits a whole number of seconds, 0 forever")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class SetField:
 
 @dataclass(frozen=True, slots=True)
 class AskPerson:
-    """Give somebody a task and wait until it is done.
+    """Give someone a task and wait until it is done.
 
     :param activity: `ApproveActivity`, `ReviewActivity`, `RequestInformationActivity` or
         `RequestInformationOptionalActivity`.

@@ -92,7 +92,7 @@ class Tasks:
         go_on(task.process, task.activity, {**values, "Status": status, "Comment": comment})
 
     def delegate(self, parameters: Mapping[str, Any], users: set[int]) -> None:
-        """Hand tasks over to somebody else.
+        """Hand tasks over to someone else.
 
         :param users: who there is to delegate to.
         :raises RestError: with the documented codes.

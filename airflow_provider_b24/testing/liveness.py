@@ -1,7 +1,7 @@
 """Parts of a local Airflow that end or hang are started again, as a service manager or Kubernetes does elsewhere.
 
 `airflow standalone` starts each part once. A part that is gone, or whose heartbeat has stopped, is missing until
-somebody starts all of Airflow again, and what it should have done waits as long.
+someone starts all of Airflow again, and what it should have done waits as long.
 """
 
 from __future__ import annotations

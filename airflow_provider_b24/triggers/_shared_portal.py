@@ -49,7 +49,7 @@ async def shared_portal(conn_id: str) -> AsyncIterator[Coalescer]:
     """Give the coalescer that all triggers with this connection use in the running event loop.
 
     It is closed when its last user leaves. What is on its way by then arrives first. After a refusal of the
-    credentials whoever comes next reads the connection anew: somebody may have replaced them.
+    credentials whoever comes next reads the connection again: someone may have replaced them.
 
     :param conn_id: the Airflow connection.
     :raises ConnectionConfigError: when the connection cannot be used.

@@ -118,7 +118,7 @@ class Bitrix24MethodTrigger(BaseTrigger):
             missing = ConnectionConfigError(
                 "no_connection", f"There is no connection {self.bitrix24_conn_id!r}."
             )
-            # As in the other modes, where it fails a try: somebody may be about to add it.
+            # As in the other modes, where it fails a try: someone may be about to add it.
             missing.retryable = True
             return error_event(missing)
         except Exception as error:
@@ -134,7 +134,7 @@ class Bitrix24MethodTrigger(BaseTrigger):
                 async with shared_portal(self.bitrix24_conn_id) as portal:
                     return (await portal.call(self.method, self.params, deadline=seconds)).result
             except AuthError as error:
-                # Somebody may have replaced the credentials since the connection was read.
+                # Someone may have replaced the credentials since the connection was read.
                 if connection_is_new or error.retryable:
                     raise
         raise AssertionError

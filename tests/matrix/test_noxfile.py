@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from airflow_provider_b24._airflow.versions import TESTED
 
@@ -161,3 +162,12 @@ def test_the_table_has_what_was_run_and_names_what_was_not(
 
 def test_the_page_is_made_from_the_results(noxfile: ModuleType) -> None:
     assert noxfile.PAGE.read_text() == noxfile.page(noxfile.results()), "nox --session compatibility makes it"
+
+
+def test_the_ci_workflow_runs_every_pair_of_a_release(noxfile: ModuleType) -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    pairs = workflow["jobs"]["matrix"]["strategy"]["matrix"]["include"]
+
+    assert [(pair["airflow"], pair["python"]) for pair in pairs] == [
+        (airflow, python) for airflow, release in noxfile.RELEASES.items() for python in release.pythons
+    ]

@@ -18,7 +18,7 @@ from airflow_provider_b24.rest import Bitrix24Client, Call, MemoryTokenStore, OA
 from airflow_provider_b24.rest.credentials import portal_host
 from airflow_provider_b24.sandbox import AnswerHtml, AnswerStatus, DropConnection, SandboxPortal
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "rest.md"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 @pytest.fixture

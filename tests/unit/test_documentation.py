@@ -7,6 +7,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from airflow_provider_b24 import cli
 from airflow_provider_b24.get_provider_info import get_provider_info
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PACKAGE = "airflow_provider_b24"
 COMMAND = "airflow-b24"
 
@@ -96,7 +97,7 @@ def test_there_is_documentation() -> None:
     assert own_commands()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(page: Path) -> None:
     dead = []
     for link in _LINK.findall(prose(page)):
@@ -108,6 +109,20 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             dead.append(link)
 
     assert dead == []
+
+
+def test_llms_txt_lists_every_page_and_nothing_else() -> None:
+    listed = _LINK.findall((ROOT / "llms.txt").read_text(encoding="utf-8"))
+
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT)) for page in PAGES)
+
+
+@pytest.mark.parametrize("source", sorted(ROOT.glob("docs/diagrams/*.mmd")), ids=lambda source: source.stem)
+def test_diagrams_are_drawn_from_their_sources(source: Path) -> None:
+    drawn = (ROOT / "docs/images" / f"{source.stem}.svg").read_text(encoding="utf-8")
+    settings = (source.parent / "config.json").read_bytes()
+
+    assert sha256(source.read_bytes() + settings).hexdigest() in drawn, "run `make diagrams`"
 
 
 @pytest.mark.parametrize("snippet", snippets("python"), ids=lambda snippet: snippet.place)
@@ -180,7 +195,7 @@ def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_exist(page: Path) -> None:
     named = _OPTION.findall(page.read_text(encoding="utf-8"))
     declared = get_provider_info()["config"]["bitrix24"]["options"]

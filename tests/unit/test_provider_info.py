@@ -3,12 +3,14 @@
 import json
 from importlib import import_module, resources
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 from airflow_provider_b24.get_provider_info import get_provider_info
 
+ROOT = Path(__file__).parents[2]
 INFO = get_provider_info()
 
 
@@ -20,9 +22,7 @@ def test_it_passes_the_schema_that_airflow_validates_with():
     jsonschema.validate(INFO, schema("provider_info.schema.json"))
 
 
-@pytest.mark.parametrize(
-    "part", ["connection-types", "config", "plugins", "notifications", "db-managers", "cli"]
-)
+@pytest.mark.parametrize("part", INFO)
 def test_it_passes_the_stricter_schema_of_airflows_own_providers(part):
     strict = schema("provider.yaml.schema.json")
     if part not in strict["properties"]:
@@ -37,6 +37,13 @@ def test_airflow_finds_it_by_its_entry_point():
         if entry.dist.name == "airflow-provider-b24"
     ]
     assert entry.load()() == INFO
+
+
+def test_the_guides_that_it_names_exist():
+    guides = [guide for integration in INFO["integrations"] for guide in integration["how-to-guide"]]
+
+    assert guides
+    assert [guide for guide in guides if not (ROOT / guide.removeprefix("/")).is_file()] == []
 
 
 MODULES = [

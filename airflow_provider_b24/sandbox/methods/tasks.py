@@ -272,7 +272,7 @@ def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
     if number == 0 or "TITLE" in given:
         _check(bool(str(given.get("TITLE") or "").strip()), "Task title is not specified")
     if number == 0 or "RESPONSIBLE_ID" in given:
-        # Without anybody it is the creator's own task.
+        # Without anyone it is the creator's own task.
         responsible = str(given.setdefault("RESPONSIBLE_ID", call.caller.user.id))
         _check(responsible not in ("", "0"), "Responsible person not specified")
         known = responsible.isdecimal() and int(responsible) in call.portal.callers.users

@@ -86,7 +86,7 @@ class Store:
         return list(self._tables)
 
     def seed(self, kind: str, records: int | Iterable[Mapping[str, Any]]) -> list[int]:
-        """Store records without telling anybody; return their numbers.
+        """Store records without telling anyone; return their numbers.
 
         :param records: the records, or how many to make up. What is no field of the kind becomes one.
         :raises ValueError: for a value that does not fit, or a number that is taken.
@@ -145,7 +145,7 @@ class Store:
         self._write(table, number, values, user_id)
 
     def put(self, kind: str, number: int, given: Mapping[str, Any]) -> None:
-        """Set fields of a record without telling anybody; make the record if there is none.
+        """Set fields of a record without telling anyone; make the record if there is none.
 
         :raises ValueError: for a value that does not fit.
         """
@@ -231,7 +231,7 @@ class Store:
         everything: bool = False,
         before: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Read what somebody wants to write, as rows hold it.
+        """Read what someone wants to write, as rows hold it.
 
         :param everything: whether read-only fields may be written, and unknown ones be made.
         :param before: the row as it is, if there is one.

@@ -51,7 +51,7 @@ class Table:
         self._rows: dict[int, dict[str, Any]] = {}
         self._ids: list[int] = []
         self._last = 0
-        # Numbers by value, of the fields that somebody has asked for.
+        # Numbers by value, of the fields that someone has asked for.
         self._indexes: dict[str, dict[Value, list[int]]] = {}
         self._found: OrderedDict[str, Sequence[int]] = OrderedDict()
 

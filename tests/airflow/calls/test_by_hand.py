@@ -257,7 +257,7 @@ class TestList:
         assert main(["calls", "answer", called.call.id, "--value", "score=6"]) == 1
         said = capsys.readouterr().err
         for words in (
-            "No call waits for somebody to fix something.",
+            "No call waits for a person to fix something.",
             "exclude each other",
             "Nothing was sent. ",
             'The portal has taken the answer: {"score": 5.0}',

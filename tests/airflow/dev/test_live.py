@@ -91,7 +91,7 @@ def test_a_process_is_answered_by_the_robot_of_the_prefix_and_the_call_is_shown_
 ) -> None:
     before = codes(live_portal)
     running = dev(live_airflow.url)
-    running.says(r"^way back: The portal has posted a test event, and the receiver has believed it\.$")
+    running.says(r"^way back: The portal has posted a test event, and the receiver has accepted it\.$")
     running.says("^Calls are shown as they come")
     assert before < codes(live_portal)
     assert {code for code in codes(live_portal) - before if not code.startswith(f"dev.{PREFIX}.")} == set()
