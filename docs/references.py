@@ -21,21 +21,6 @@ from airflow_provider_b24.hooks.connection_type import CONN_FIELDS, FIELD_BEHAVI
 from airflow_provider_b24.rest import _errors
 from airflow_provider_b24.rest.wire import TransportFailure
 
-
-def _provided_modules() -> list[str]:
-    """Name the modules that Airflow is told of."""
-    info = get_provider_info()
-    kinds = ("hooks", "operators", "transfers", "sensors", "triggers")
-    modules = [module for kind in kinds for entry in info.get(kind, ()) for module in _modules_of(entry)]
-    classes = [*info["notifications"], *info["extra-links"]]
-    modules += [path.rpartition(".")[0] for path in classes]
-    return [module.removeprefix("airflow_provider_b24.") for module in dict.fromkeys(modules)]
-
-
-def _modules_of(entry: dict[str, Any]) -> list[str]:
-    return entry.get("python-modules") or [entry["python-module"]]
-
-
 FOLDER = Path(__file__).parent / "reference"
 PACKAGE = Path(_errors.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "example_dags"
@@ -49,7 +34,6 @@ METRICS = {
 }
 API = {
     "api-robots.md": ("API: robots", ["robots"]),
-    "api-airflow.md": ("API: hook, operators, sensors, triggers, notifiers", _provided_modules()),
     "api-rest.md": ("API: REST client", ["rest"]),
     "api-exceptions.md": ("API: exceptions", ["exceptions"]),
     "api-testing.md": (
@@ -68,6 +52,7 @@ def pages() -> dict[str, str]:
         "metrics.md": _metrics(),
         "errors.md": _errors_page(),
         "examples.md": _examples(),
+        "api-airflow.md": _api("API: hook, operators, sensors, triggers, notifiers", _provided_modules()),
         **{name: _api(title, modules) for name, (title, modules) in API.items()},
     }
 
@@ -339,6 +324,20 @@ def _examples() -> str:
 
 
 # API
+
+
+def _provided_modules() -> list[str]:
+    """Name the modules that Airflow is told of."""
+    info = get_provider_info()
+    kinds = ("hooks", "operators", "transfers", "sensors", "triggers")
+    modules = [module for kind in kinds for entry in info.get(kind, ()) for module in _modules_of(entry)]
+    classes = [*info["notifications"], *info["extra-links"]]
+    modules += [path.rpartition(".")[0] for path in classes]
+    return [module.removeprefix("airflow_provider_b24.") for module in dict.fromkeys(modules)]
+
+
+def _modules_of(entry: dict[str, Any]) -> list[str]:
+    return entry.get("python-modules") or [entry["python-module"]]
 
 
 def public_names(module: str) -> list[str]:
