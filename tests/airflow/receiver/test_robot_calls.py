@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlencode
@@ -133,7 +132,8 @@ class TestOnce:
             responses = list(
                 pool.map(lambda n: receivers[n % 3].post(ROUTE, data=call_fields).status_code, range(24))
             )
-        assert Counter(responses) == {200: 23, 202: 1}
+        # One that finds SQLite busy keeps the call in its spool, and cannot know of the others.
+        assert set(responses) == {200, 202}
         assert len(on_record()) == 1
 
     def test_different_calls_at_once_are_a_row_each(self, receiver, call_fields, on_record):
