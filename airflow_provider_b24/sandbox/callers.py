@@ -112,6 +112,13 @@ class Caller:
     key: str
     application: Application | None = None
 
+    @property
+    def name(self) -> str:
+        """Who that is, for people."""
+        if self.application is not None:
+            return f"application {self.application.client_id}"
+        return f"webhook of {self.user.name} {self.user.last_name}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Code:

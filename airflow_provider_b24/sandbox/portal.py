@@ -84,6 +84,7 @@ class SandboxPortal(Portal):
     :param host_names: further names that the certificate is for, such as `example.bitrix24.com`, where a client finds
         the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
         them is answered as the authorization server does.
+    :param keep_requests: how many requests are kept, fewer where they are large: 32 MB in all.
     :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
@@ -102,6 +103,7 @@ class SandboxPortal(Portal):
         authorization: AuthorizationRules = "portal",
         https_required: bool = False,
         host_names: Sequence[str] = (),
+        keep_requests: int = 10_000,
     ) -> None:
         super().__init__(
             tariff=tariff,
@@ -112,6 +114,7 @@ class SandboxPortal(Portal):
             operating_bill=operating_bill,
             authorization=authorization,
             https_required=https_required,
+            keep_requests=keep_requests,
         )
         self.methods = all_methods()
         self.methods3 = all_methods_of_rest3()
@@ -245,9 +248,9 @@ class SandboxPortal(Portal):
 
     # What the parts of the portal need from each other
 
-    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> None:
+    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> Call:
         """Hand a robot call to the queue server."""
-        notices.robot_call(self, robot, call, user_id)
+        return notices.robot_call(self, robot, call, user_id)
 
     def create_task(self, process: Process, step: AskPerson, activity: str) -> None:
         """Give someone a task."""
@@ -264,7 +267,7 @@ class SandboxPortal(Portal):
 
     def _pages(self) -> AsgiApp:
         # Only people and the command line ask for pages: tests do not wait for this import.
-        from airflow_provider_b24.sandbox.inspection import create_app
+        from airflow_provider_b24.sandbox.control import create_app
 
         return create_app(self)
 

@@ -18,7 +18,7 @@ import requests
 from airflow_provider_b24.sandbox import SandboxPortal
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 from airflow_provider_b24.testing.sandbox_connection import oauth_connection
-from tests.airflow.pages.browser import CHROMIUM, DRIVER, SECONDS, Page, start_chromium
+from tests.browser import CHROMIUM, DRIVER, SECONDS, Page, start_chromium
 from tests.screenshots.calls import CONN_ID, make_calls
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
