@@ -208,13 +208,16 @@ class PortalCore(World):
         with self.changed:
             return self.callers.add_user(name, last_name, admin=admin)
 
-    def create_webhook(self, user_id: int = 1, scope: Iterable[str] = DEFAULT_SCOPE) -> Webhook:
+    def create_webhook(
+        self, user_id: int = 1, scope: Iterable[str] = DEFAULT_SCOPE, *, code: str = ""
+    ) -> Webhook:
         """Add an incoming webhook.
 
         :param scope: what it may do, such as `bizproc` and `crm`.
+        :param code: its secret, a random one by default.
         """
         with self.changed:
-            return self.callers.create_webhook(self.url, user_id, scope)
+            return self.callers.create_webhook(self.url, user_id, scope, code)
 
     def create_application(
         self,

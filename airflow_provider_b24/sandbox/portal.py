@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.sandbox.callers import Application, AuthorizationRules
     from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.credentials import Credentials
     from airflow_provider_b24.sandbox.processes import AnswerRules, Process
     from airflow_provider_b24.sandbox.queue_server import Call
     from airflow_provider_b24.sandbox.records.store import Change
@@ -85,6 +86,7 @@ class SandboxPortal(Portal):
         the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
         them is answered as the authorization server does.
     :param keep_requests: how many requests are kept, fewer where they are large: 32 MB in all.
+    :param credentials: those of its webhook and application, new ones by default.
     :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
@@ -104,6 +106,7 @@ class SandboxPortal(Portal):
         https_required: bool = False,
         host_names: Sequence[str] = (),
         keep_requests: int = 10_000,
+        credentials: Credentials | None = None,
     ) -> None:
         super().__init__(
             tariff=tariff,
@@ -121,6 +124,7 @@ class SandboxPortal(Portal):
         self.store.listeners.append(self._announce)
         self._address = (host, port)
         self._https = https
+        self._credentials = credentials
         self._host_names = (*AUTHORIZATION_HOSTS, *host_names)
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -155,11 +159,23 @@ class SandboxPortal(Portal):
             self.ca_file = certificate[0]
         self.host = f"{self._address[0]}:{sock.getsockname()[1]}"
         self.url = f"{'https' if self._https else 'http'}://{self.host}"
-        self.webhook = self.create_webhook()
-        self.application = self.create_application()
+        self._create_credentials(self._credentials)
         self._server = Server(FrontDoor(self, self._pages, self.drop_connection), sock, certificate)
         self._server.start()
         self._alarm = Alarm(self.engine, self.clock, self._server.loop)
+
+    def _create_credentials(self, pinned: Credentials | None) -> None:
+        if pinned is None:
+            self.webhook = self.create_webhook()
+            self.application = self.create_application()
+            return
+        self.member_id = pinned.member_id
+        self.webhook = self.create_webhook(code=pinned.webhook_code)
+        self.application = self.create_application(client_id=pinned.client_id)
+        self.application.client_secret = pinned.client_secret
+        self.application.application_token = pinned.application_token
+        tokens = pinned.access_token, pinned.refresh_token
+        self.application.keep(self.callers.tokens.issue(self.application, 1, *tokens))
 
     def stop(self) -> None:
         """Stop serving: connections are closed, the port is free, what was recorded stays readable."""
