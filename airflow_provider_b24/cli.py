@@ -160,7 +160,14 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
         help="what it says to wrong credentials (as %(default)s)",
     )
     parser.add_argument("--https-required", action="store_true", help="refuse plain HTTP, as portals do")
-    parser.add_argument(
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep everything in this SQLite file, and go on with what is in it; it is made if it is missing",
+    )
+    kept.add_argument(
         "--credentials",
         type=Path,
         metavar="FILE",
@@ -215,6 +222,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
             https_required=chosen.https_required,
             credentials=chosen.credentials,
             seed=chosen.seed,
+            state=chosen.state,
             tell=None if chosen.quiet else _print_line,
             announce=partial(_announce, airflow=chosen.airflow.rstrip("/")),
             stop=over,

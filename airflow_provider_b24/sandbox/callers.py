@@ -317,7 +317,9 @@ class Callers:
 
     def move_webhook(self, webhook: Webhook, portal_url: str) -> Webhook:
         """Return the same webhook under the portal's new address."""
-        return replace(webhook, url=f"{portal_url}/rest/{webhook.user_id}/{webhook.code}/")
+        moved = replace(webhook, url=f"{portal_url}/rest/{webhook.user_id}/{webhook.code}/")
+        self.webhooks[webhook.user_id, webhook.code] = moved
+        return moved
 
     def create_application(
         self, *, client_id: str | None, scope: Iterable[str], redirect_uri: str

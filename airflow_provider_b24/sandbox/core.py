@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import secrets
 import threading
@@ -131,7 +130,8 @@ class PortalCore(World):
         self.events = Events()
         self.templates: dict[int, Template] = {}
         self.automations: list[Automation] = []
-        self._template_numbers = itertools.count(1)
+        #: Number of the template added last.
+        self.last_template = 0
         self._chain = 0
         #: Whether plain HTTP is refused.
         self.https_required = https_required
@@ -285,7 +285,8 @@ class PortalCore(World):
         :param auto_execute: 1 starts it for every record that is created, 2 for every one that is changed, 3 for both.
         """
         with self.changed:
-            number = next(self._template_numbers)
+            self.last_template += 1
+            number = self.last_template
             self.templates[number] = Template(
                 number,
                 name,

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.queue_server import Call
     from airflow_provider_b24.sandbox.records.store import Change
     from airflow_provider_b24.sandbox.robots import Robot
+    from airflow_provider_b24.sandbox.state_file import StateFile
     from airflow_provider_b24.sandbox.steps import AskPerson
 
 # What a portal consists of, apart from its address and what was recorded there.
 _TAKEN_OVER = (
-    "_template_numbers",
     "application",
     "automations",
     "buckets",
@@ -39,6 +39,7 @@ _TAKEN_OVER = (
     "disk",
     "engine",
     "events",
+    "last_template",
     "kept_results",
     "member_id",
     "operating",
@@ -87,6 +88,7 @@ class SandboxPortal(Portal):
         them is answered as the authorization server does.
     :param keep_requests: how many requests are kept, fewer where they are large: 32 MB in all.
     :param credentials: those of its webhook and application, new ones by default.
+    :param state_file: where everything is kept, so that the next portal goes on where this one has ended.
     :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
@@ -107,6 +109,7 @@ class SandboxPortal(Portal):
         host_names: Sequence[str] = (),
         keep_requests: int = 10_000,
         credentials: Credentials | None = None,
+        state_file: StateFile | None = None,
     ) -> None:
         super().__init__(
             tariff=tariff,
@@ -125,6 +128,7 @@ class SandboxPortal(Portal):
         self._address = (host, port)
         self._https = https
         self._credentials = credentials
+        self._state_file = state_file
         self._host_names = (*AUTHORIZATION_HOSTS, *host_names)
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -145,10 +149,12 @@ class SandboxPortal(Portal):
         """Start serving.
 
         :raises RuntimeError: when it was started before.
-        :raises OSError: when the address cannot be used.
+        :raises OSError: when the address or the state's file cannot be used.
+        :raises ValueError: when there is something else in that file.
         """
         if self._server is not None:
             raise RuntimeError("A sandbox portal starts once; make a new one")
+        goes_on = self._state_file is not None and self._state_file.load(self)
         sock = socket.create_server(self._address, backlog=512)
         certificate = None
         if self._https:
@@ -159,10 +165,18 @@ class SandboxPortal(Portal):
             self.ca_file = certificate[0]
         self.host = f"{self._address[0]}:{sock.getsockname()[1]}"
         self.url = f"{'https' if self._https else 'http'}://{self.host}"
-        self._create_credentials(self._credentials)
+        if goes_on:
+            for webhook in list(self.callers.webhooks.values()):
+                self.callers.move_webhook(webhook, self.url)
+            self.webhook = self.callers.webhooks[self.webhook.user_id, self.webhook.code]
+        else:
+            self._create_credentials(self._credentials)
         self._server = Server(FrontDoor(self, self._pages, self.drop_connection), sock, certificate)
         self._server.start()
         self._alarm = Alarm(self.engine, self.clock, self._server.loop)
+        self._alarm.set()
+        if self._state_file is not None:
+            self._state_file.keep(self)
 
     def _create_credentials(self, pinned: Credentials | None) -> None:
         if pinned is None:
@@ -186,6 +200,8 @@ class SandboxPortal(Portal):
             self._alarm = None
         self.queue_server.stop()
         self._server.stop()
+        if self._state_file is not None:
+            self._state_file.close(self)
         if self._directory is not None:
             self._directory.cleanup()
 

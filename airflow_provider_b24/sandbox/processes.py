@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import logging
 import math
 import secrets
@@ -228,7 +227,7 @@ class ProcessEngine:
         self._store = store
         self._changed = changed
         self._deadlines: list[tuple[float, int, Process, str]] = []
-        self._sequence = itertools.count()
+        self._deadlines_set = 0
         self._answers: dict[str, AcceptedAnswer] = {}
         self.processes: dict[str, Process] = {}
 
@@ -504,7 +503,8 @@ class ProcessEngine:
         now, deadline = self._clock.now(), None
         if step.timeout_duration > 0:
             deadline = now + step.timeout_duration
-            heapq.heappush(self._deadlines, (deadline, next(self._sequence), process, event_id))
+            self._deadlines_set += 1
+            heapq.heappush(self._deadlines, (deadline, self._deadlines_set, process, event_id))
             self._world.deadline_set()
         return Waiting(activity, event_id, token, robot, now, deadline, posted)
 

@@ -88,6 +88,8 @@ class QueueServer:
         self._clock = clock
         self._settled = settled
         self._last = 0
+        #: How many calls have had an outcome.
+        self.outcomes = 0
         self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._client: httpx.Client | None = None
@@ -109,6 +111,17 @@ class QueueServer:
         """Return the last calls of all kinds, in the order of sending."""
         with self._changed:
             return self._calls[-most:]
+
+    def give_up(self, error: str) -> None:
+        """Let calls fail that a portal before this one has not come to the end of.
+
+        :param error: why there is no outcome.
+        """
+        with self._changed:
+            for call in self._calls:
+                if not call.done:
+                    call.error = error
+                    self._settled(call)
 
     def forget(self) -> None:
         """Forget what was posted."""
@@ -175,6 +188,7 @@ class QueueServer:
         with self._changed:
             call.status, call.answer, call.error = status, answer, error
             call.seconds = time.perf_counter() - begun
+            self.outcomes += 1
             if call.kind == "robot":
                 self._finished.append(call)
             self._settled(call)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_b24.sandbox.credentials import Credentials
 from airflow_provider_b24.sandbox.journal import Request
 from airflow_provider_b24.sandbox.portal import SandboxPortal
+from airflow_provider_b24.sandbox.state_file import StateFile
 from airflow_provider_b24.sandbox.terminal import line_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def run(
     tell: Callable[[str], None] | None = None,
     credentials: Path | None = None,
     seed: Path | None = None,
+    state: Path | None = None,
     stop: threading.Event | None = None,
     **options: Any,
 ) -> None:
@@ -35,15 +37,18 @@ def run(
     :param announce: called with the portal once it serves, to tell the user where.
     :param tell: called with a line for each request, call and answer.
     :param credentials: a file with the portal's credentials, which is kept up to date; it is made if it is missing.
-    :param seed: a file with what the portal begins with.
+    :param seed: a file with what the portal begins with, unless it goes on with a state.
+    :param state: a file that keeps everything; the portal goes on with what is in it.
     :param options: those of :class:`SandboxPortal`.
     :raises OSError: when the address or a file cannot be used.
     :raises ValueError: when a file does not fit.
     """
     over = stop or threading.Event()
     pinned = Credentials.read(credentials) if credentials is not None and credentials.exists() else None
-    portal = SandboxPortal(host=host, port=port, credentials=pinned, **options)
-    if seed is not None:
+    goes_on = state is not None and state.exists()
+    state_file = None if state is None else StateFile(state)
+    portal = SandboxPortal(host=host, port=port, credentials=pinned, state_file=state_file, **options)
+    if seed is not None and not goes_on:
         # Its parser is imported for those who have a seed.
         from airflow_provider_b24.sandbox.seed import Seed
 

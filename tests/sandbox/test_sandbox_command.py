@@ -213,6 +213,27 @@ def test_credentials_in_a_file_survive_a_restart_also_when_tokens_were_renewed(
     assert second["access"] != first["access"]
 
 
+def test_a_state_in_a_file_survives_a_restart_and_is_seeded_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed, file = tmp_path / "seed.json", tmp_path / "portal.db"
+    seed.write_text('{"records": {"lead": 2}}')
+    options = ["--state", str(file), "--seed", str(seed)]
+
+    def add(portal: SandboxPortal) -> tuple[str, int]:
+        requests.post(f"{portal.webhook.url}crm.lead.add", json={"fields": {"TITLE": "third"}}, timeout=10)
+        return portal.webhook.code, len(portal.records("lead"))
+
+    ((code, _),) = run_and_look(monkeypatch, add, *options)
+    assert run_and_look(monkeypatch, add, *options) == [(code, 4)]
+
+    file.write_text("no state")
+    assert cli.main(["sandbox", *options]) == 2
+    assert "has no state of a sandbox portal" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["sandbox", "--state", "a", "--credentials", "b"])
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
