@@ -323,10 +323,11 @@ def _outcome(call: Call) -> str:
 
 def _waiting(portal: Portal, process: Process, waiting: Waiting) -> dict[str, Any]:
     if waiting.token is None:
+        # The newest first: a process that waits is one of the last, as a rule.
         task = next(
             (
                 t
-                for t in portal.tasks
+                for t in reversed(portal.task_list.all())
                 if t.process is process and t.activity == waiting.activity and not t.status
             ),
             None,

@@ -421,7 +421,7 @@ function drawAll() {
 
 function tick() {
   if (state === null) return;
-  $("now").textContent = `${new Date(now() * 1000).toISOString().slice(0, 19).replace("T", " ")} UTC${state.ahead === null ? ", stands still" : ""}`;
+  $("now").textContent = `${new Date(now() * 1000).toLocaleString("sv-SE")}${state.ahead === null ? ", stands still" : ""}`;
   document.querySelectorAll(".ageing").forEach(age);
 }
 
