@@ -37,7 +37,7 @@ class NewProcess(_Body):
 
 
 class Decision(_Body):
-    """What somebody decides about a task."""
+    """What someone decides about a task."""
 
     status: Literal["yes", "no", "ok", "cancel"]
     comment: str = ""

@@ -297,7 +297,7 @@ class ProcessEngine:
                 process.ignored += 1
                 if earlier is not None:
                     earlier.ignored += 1
-                text = f"{by or 'Somebody'} answered a step that does not wait: ignored"
+                text = f"{by or 'Someone'} answered a step that does not wait: ignored"
                 self._happened(process, "ignored", text)
                 return
             declared = waiting.return_properties
@@ -315,7 +315,7 @@ class ProcessEngine:
             )
             self._answers[accepted.token] = accepted
             said = ", ".join(f"{name}={value!r}" for name, value in accepted.values.items())
-            text = f"{by or 'Somebody'} answered: {said or 'nothing that is declared'}"
+            text = f"{by or 'Someone'} answered: {said or 'nothing that is declared'}"
             self._happened(process, "answered", text, waiting.activity)
             self._world.answered(accepted)
             if log_message:

@@ -160,7 +160,7 @@ def describe_request(request: Request, *, whole: bool = False) -> dict[str, Any]
 
 
 def describe_task(portal: Portal, task: Task) -> dict[str, Any]:
-    """Return what somebody is asked."""
+    """Return what someone is asked."""
     user = portal.callers.users.get(task.user_id)
     return {
         "id": task.id,

@@ -25,7 +25,7 @@ def line_of(happening: Happening) -> str:
         return _line(what, outcome, happening.seconds, " ".join(filter(None, (happening.error, fault))))
     if isinstance(happening, AcceptedAnswer):
         said = ", ".join(f"{name}={repr(value)[:100]}" for name, value in happening.values.items())
-        text = f"process {happening.process_id}, {happening.by or 'somebody'}: {said or 'no declared values'}"
+        text = f"process {happening.process_id}, {happening.by or 'someone'}: {said or 'no declared values'}"
         return _line(f"<- answer of {happening.activity}", "taken", happening.after, text)
     name = happening.fields.get("code") or happening.fields.get("event") or ""
     process = happening.fields.get("workflow_id")

@@ -1,7 +1,7 @@
 // The page of the sandbox portal: asks for the state every second, and draws the parts that have changed.
 const $ = (id) => document.getElementById(id);
 const shown = new Map(); // what each part was drawn from
-const open = new Set(); // processes that somebody has unfolded
+const open = new Set(); // processes that someone has unfolded
 let state = null, tag = "", ahead = 0, kind = "", board = "", messageTimer = 0;
 
 function h(name, properties, ...children) {
@@ -130,7 +130,7 @@ function startForm() {
   const parts = [
     h("label", {}, "Robot", chosen),
     h("label", {}, "Document", h("input", { name: "document", value: "LEAD_77", required: true, pattern: "(LEAD|DEAL|CONTACT|COMPANY|DYNAMIC_[0-9]+)_[0-9]+", title: "such as LEAD_77, DEAL_7 or DYNAMIC_147_1" })),
-    h("label", {}, "Waits at most (seconds, 0 for ever)", h("input", { name: "timeout", type: "number", min: 0, step: 1, value: 0 })),
+    h("label", {}, "Waits at most (seconds, 0 forever)", h("input", { name: "timeout", type: "number", min: 0, step: 1, value: 0 })),
     fields,
     h("button", { className: "main" }, "Start"),
   ];

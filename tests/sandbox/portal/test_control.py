@@ -18,7 +18,7 @@ from airflow_provider_b24.sandbox import (
 
 
 class Control:
-    """Somebody who uses the control API."""
+    """Someone who uses the control API."""
 
     def __init__(self, portal: SandboxPortal) -> None:
         self._client = httpx.Client(base_url=portal.url + "/sandbox/", trust_env=False)
