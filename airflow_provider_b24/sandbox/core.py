@@ -334,7 +334,10 @@ class PortalCore(World):
 
     def repost(self, call: Call) -> Call:
         """Post a call again, byte by byte the same."""
-        return self.queue_server.repost(call)
+        with self.changed:
+            again = self.queue_server.repost(call)
+            self.engine.called_again(again)
+            return again
 
     # Data
 

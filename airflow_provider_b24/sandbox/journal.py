@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-#: How many bytes of bodies and responses are kept.
+#: How many bytes of bodies are kept.
 KEPT_BYTES = 32_000_000
 # Of a response as much as a person reads.
 _RESPONSE = 4_000
@@ -75,9 +75,9 @@ class Journal:
         self.count += 1
         request.number = self.count
         self._requests.append(request)
-        self._bytes += request.size + _RESPONSE
+        self._bytes += request.size
         while len(self._requests) > self._most or (self._bytes > KEPT_BYTES and len(self._requests) > 1):
-            self._bytes -= self._requests.popleft().size + _RESPONSE
+            self._bytes -= self._requests.popleft().size
 
     def all(self) -> list[Request]:
         """Return what is kept, in order."""

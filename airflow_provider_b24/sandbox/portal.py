@@ -86,7 +86,7 @@ class SandboxPortal(Portal):
     :param host_names: further names that the certificate is for, such as `example.bitrix24.com`, where a client finds
         the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
         them is answered as the authorization server does.
-    :param keep_requests: how many requests are kept, fewer where they are large: 32 MB in all.
+    :param keep_requests: how many requests are kept, fewer where their bodies are more than 32 MB together.
     :param credentials: those of its webhook and application, new ones by default.
     :param state_file: where everything is kept, so that the next portal goes on where this one has ended.
     :raises ValueError: when ``answers`` or ``authorization`` is none of these.

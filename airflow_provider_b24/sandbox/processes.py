@@ -373,6 +373,17 @@ class ProcessEngine:
             self.terminate(process, "")
             self.processes.pop(process.id, None)
 
+    def called_again(self, call: Call) -> None:
+        """Take note that a call was posted once more: its process waits for what becomes of this one."""
+        with self._changed:
+            process = self.processes.get(str(call.fields.get("workflow_id")))
+            if process is None:
+                return
+            activity, waiting = "", process.waiting
+            if waiting is not None and waiting.token == call.fields.get("event_token"):
+                activity, waiting.call = waiting.activity, call
+            self._happened(process, "called", f"Called {call.fields.get('code')} again", activity, call)
+
     def forget(self) -> None:
         """End and forget every process and answer."""
         with self._changed:

@@ -333,21 +333,24 @@ def _waiting(portal: Portal, process: Process, waiting: Waiting) -> dict[str, An
             None,
         )
         described = describe_task(portal, task) if task else {}
+        lost = False
         on, why = described.get("user", "a person"), f"the task “{described.get('title', '')}” is open"
     else:
         robot, call = waiting.robot, waiting.call
+        lost = call is not None and call.refused
         on = f"the {robot.kind} {robot.code}" if robot else "an answer"
-        if call is None or call.status is None or call.refused:
+        if call is None or call.status is None or lost:
             why = _outcome(call) if call else ""
         else:
             why = f"the handler has taken the call ({call.status}), bizproc.event.send has not come yet"
-        if call is not None and call.refused:
+        if lost:
             why += "; Bitrix24 does not call again, so nobody is going to answer"
     if process.locked_until > portal.clock.now():
         why += "; the process is locked, answers are refused with 423"
     return {
         "for": on,
         "why": why,
+        "lost": lost,
         "activity": waiting.activity,
         "since": waiting.since,
         "until": waiting.until,

@@ -83,7 +83,6 @@ const button = (text, act, className = "") => h("button", { type: "button", clas
 
 function processCard(process) {
   const waiting = process.waiting;
-  const lost = waiting !== null && (waiting.why.includes("nobody is going to answer") || process.problems.length > 0);
   const summary = h("summary", {},
     h("span", { className: `pill ${process.status}` }, process.status),
     h("strong", {}, process.document_name),
@@ -93,7 +92,7 @@ function processCard(process) {
     h("span", { className: "soft" }, clockTime(process.started)));
   const calls = process.timeline.filter((moment) => moment.call !== undefined);
   const element = h("details", { className: "process", id: `process-${process.id}`, open: open.has(process.id) }, summary,
-    waiting ? h("p", { className: lost ? "why bad" : "why" }, `Waits at ${waiting.activity}: ${waiting.why}.`) : "",
+    waiting ? h("p", { className: waiting.lost ? "why bad" : "why" }, `Waits at ${waiting.activity}: ${waiting.why}.`) : "",
     h("ol", { className: "timeline" }, ...process.timeline.map(momentRow)),
     h("div", { className: "row" },
       calls.length ? button("Send the last call again", () => again(calls.at(-1).call)) : "",

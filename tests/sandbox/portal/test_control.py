@@ -15,6 +15,7 @@ from airflow_provider_b24.sandbox import (
     SandboxPortal,
     SetField,
 )
+from airflow_provider_b24.sandbox.journal import Journal, Request
 
 
 class Control:
@@ -91,7 +92,13 @@ def test_a_process_says_for_whom_it_waits_and_why(
     waiting = control.get(f"processes/{lost.id}").json()["waiting"]
     assert "answered 404" in waiting["why"]
     assert "nobody is going to answer" in waiting["why"]
-    assert waiting["until"] is None
+    assert (waiting["lost"], waiting["until"]) == (True, None)
+    robot_handler.status = 200
+    control.send("POST", "calls/2/again")
+    live_portal.wait_for_call()
+    again = control.get(f"processes/{lost.id}").json()
+    assert (again["waiting"]["lost"], again["timeline"][-1]["call"]) == (False, 3)
+    assert "taken the call (200)" in again["waiting"]["why"]
 
     live_portal.lock_process(process)
     assert "423" in control.get(f"processes/{process.id}").json()["waiting"]["why"]
@@ -332,6 +339,13 @@ def test_only_the_last_requests_are_kept() -> None:
         assert control.get("requests/3").json()["method"] == "profile"
     with pytest.raises(ValueError, match="one request at least"):
         SandboxPortal(keep_requests=0)
+
+
+def test_ten_thousand_small_requests_are_kept() -> None:
+    journal = Journal(10_000)
+    for number in range(10_005):
+        journal.add(Request("profile", "POST", "/", {}, None, {}, float(number), size=100))
+    assert [len(journal.all()), journal.all()[0].number, journal.recent(1)[0].number] == [10_000, 6, 10_005]
 
 
 def test_large_requests_do_not_fill_the_memory() -> None:
