@@ -171,11 +171,12 @@ def _add_records(app: FastAPI, portal: Portal) -> None:
             portal.store.change(kind, number, body.fields, 1, strict=True)
             return table.get(number) or {}
 
-    @app.delete("/sandbox/records/{kind}/{number}", status_code=204)
-    async def remove(kind: str, number: int) -> None:
+    @app.delete("/sandbox/records/{kind}/{number}")
+    async def remove(kind: str, number: int) -> Response:
         with portal.changed:
             _found(table_of(kind).get(number), f"record {number} of kind {kind}")
             portal.store.remove(kind, number, 1)
+        return _done()
 
 
 def _add_portal(app: FastAPI, portal: Portal) -> None:
@@ -189,9 +190,10 @@ def _add_portal(app: FastAPI, portal: Portal) -> None:
         portal.faults.add(bodies.fault_of(body), body.method, body.times, about=body.about)
         return [state.describe_fault(planned) for planned in portal.faults.planned()]
 
-    @app.delete("/sandbox/faults", status_code=204)
-    async def clear() -> None:
+    @app.delete("/sandbox/faults")
+    async def clear() -> Response:
         portal.faults.clear()
+        return _done()
 
     @app.post("/sandbox/settings")
     async def switch(body: bodies.Settings) -> dict[str, Any]:
@@ -207,13 +209,19 @@ def _add_portal(app: FastAPI, portal: Portal) -> None:
             calls = notices.happened(portal, body.event, body.data, 1)
             return [state.describe_call(call) for call in calls]
 
-    @app.post("/sandbox/tokens/expire", status_code=204)
-    async def expire() -> None:
+    @app.post("/sandbox/tokens/expire")
+    async def expire() -> Response:
         portal.expire_access_tokens()
+        return _done()
 
-    @app.post("/sandbox/reset", status_code=204)
-    async def reset() -> None:
+    @app.post("/sandbox/reset")
+    async def reset() -> Response:
         portal.reset()
+        return _done()
+
+
+def _done() -> Response:
+    return Response(status_code=204)
 
 
 def _found(thing: _T | None, name: str) -> _T:
