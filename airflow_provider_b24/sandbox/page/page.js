@@ -253,10 +253,14 @@ function show(title, ...parts) {
 }
 
 async function look(path) {
-  const response = await fetch(path);
-  const told = await response.json();
-  if (response.ok) return told;
-  say(told.detail);
+  try {
+    const response = await fetch(path);
+    const told = await response.json();
+    if (response.ok) return told;
+    say(told.detail);
+  } catch {
+    say("The portal does not answer");
+  }
   return null;
 }
 
@@ -292,9 +296,10 @@ async function drawBoard() {
   const entry = state.records.find((one) => one.kind === kind);
   const wanted = `${kind} ${entry.changes}`;
   if (wanted === board) return;
-  board = wanted;
   const told = await look(`/sandbox/board/${kind}`);
-  if (told) $("board").replaceChildren(...told.columns.map((column) => boardColumn(column, told.columns)));
+  if (told === null) return;
+  board = wanted;
+  $("board").replaceChildren(...told.columns.map((column) => boardColumn(column, told.columns)));
 }
 
 const move = (id, stage) => send("PATCH", `/sandbox/records/${kind}/${id}`, { fields: { stageId: stage } });
@@ -419,14 +424,13 @@ function drawAll() {
 }
 
 function tick() {
-  if (state === null) return;
   $("now").textContent = `${new Date(now() * 1000).toLocaleString("sv-SE")}${state.ahead === null ? ", stands still" : ""}`;
   document.querySelectorAll(".ageing").forEach(age);
 }
 
 let refreshing = Promise.resolve();
 function refresh() {
-  refreshing = refreshing.then(ask);
+  refreshing = refreshing.then(ask, ask);
   return refreshing;
 }
 
@@ -438,15 +442,16 @@ async function ask() {
       tag = response.headers.get("ETag");
       ahead = state.ahead ?? 0;
     }
-    await drawAll();
     $("link").textContent = "live";
     $("link").className = "";
-  } catch (error) {
-    if (!(error instanceof TypeError) || state === null) console.error(error);
+  } catch {
     $("link").textContent = "the portal does not answer";
     $("link").className = "lost";
   }
-  tick();
+  if (state !== null) {
+    await drawAll();
+    tick();
+  }
 }
 
 $("clock").append(h("span", { id: "now" }), ...[["+1 min", 60], ["+1 h", 3600], ["+1 day", 86400]]
@@ -461,7 +466,7 @@ $("methods").addEventListener("toggle", async () => {
   const list = $("methods").querySelector("ul");
   if (list.children.length) return;
   const known = await look("/sandbox/methods");
-  list.append(...known.rest.map((name) => h("li", {}, h("code", {}, name))), ...known.rest3.map((name) => h("li", {}, h("code", {}, name), " REST 3.0")));
+  if (known) list.append(...known.rest.map((name) => h("li", {}, h("code", {}, name))), ...known.rest3.map((name) => h("li", {}, h("code", {}, name), " REST 3.0")));
 });
 
 await refresh();
