@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from airflow_provider_b24._airflow.command_line import (
@@ -152,6 +154,35 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
         help="what it says to an answer that no step waits for (as %(default)s)",
     )
     parser.add_argument(
+        "--authorization",
+        choices=("portal", "documentation"),
+        default="portal",
+        help="what it says to wrong credentials (as %(default)s)",
+    )
+    parser.add_argument("--https-required", action="store_true", help="refuse plain HTTP, as portals do")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep everything in this SQLite file, and go on with what is in it; it is made if it is missing",
+    )
+    kept.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="keep webhook and application in this file, for the next start; it is made if it is missing",
+    )
+    parser.add_argument(
+        "--seed",
+        type=Path,
+        metavar="FILE",
+        help="begin with the records and the automation in this JSON file",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print no line for each request, call and answer"
+    )
+    parser.add_argument(
         "--no-limits", action="store_true", help="never answer that there were too many requests"
     )
     parser.add_argument(
@@ -187,16 +218,33 @@ def _sandbox(chosen: argparse.Namespace) -> int:
             https=chosen.https,
             limits=not chosen.no_limits,
             answers=chosen.answers,
+            authorization=chosen.authorization,
+            https_required=chosen.https_required,
+            credentials=chosen.credentials,
+            seed=chosen.seed,
+            state=chosen.state,
+            tell=None if chosen.quiet else _print_line,
             announce=partial(_announce, airflow=chosen.airflow.rstrip("/")),
             stop=over,
         )
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}\n")
+        what = f"use {error.filename}" if error.filename else f"listen on {chosen.host}:{chosen.port}"
+        sys.stderr.write(f"cannot {what}: {error.strerror or error}\n")
         return 1
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 0
+
+
+def _print_line(line: str) -> None:
+    # Whoever read along is gone: the portal goes on.
+    with suppress(OSError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 def _demo(chosen: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ with SandboxPortal(https={https}, limits=False) as portal:
                  ca_file=str(portal.ca_file) if portal.ca_file else None)
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
-        print(len(portal.requests), flush=True)
+        print(portal.journal.count, flush=True)
 """
 
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 NAVIGATION = {
     "Start": ["Overview <../README>", "quickstart", "installation", "connection"],
-    "Guides": ["robots", "answering", "external-results", "rest", "testing", "dev", "../AGENTS"],
+    "Guides": ["robots", "answering", "external-results", "rest", "testing", "sandbox", "dev", "../AGENTS"],
     "Concepts": ["calls", "exactly-one-answer", "security"],
     "Operate": ["troubleshooting", "pages", "receiver", "deployment", "compatibility", "upgrading"],
     "Reference": [

@@ -112,6 +112,13 @@ class Caller:
     key: str
     application: Application | None = None
 
+    @property
+    def name(self) -> str:
+        """Who that is, for people."""
+        if self.application is not None:
+            return f"application {self.application.client_id}"
+        return f"webhook of {self.user.name} {self.user.last_name}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Code:
@@ -180,17 +187,20 @@ class Tokens:
         self._by_refresh: dict[str, tuple[Application, TokenPair]] = {}
         self._codes: dict[str, _Code] = {}
 
-    def issue(self, application: Application, user_id: int) -> TokenPair:
+    def issue(
+        self, application: Application, user_id: int, access_token: str = "", refresh_token: str = ""
+    ) -> TokenPair:
         """Issue a new pair.
 
+        :param access_token: what it is to be, a random one by default; the same with `refresh_token`.
         :raises ValueError: for a user the portal does not have.
         """
         if user_id not in self._users:
             raise ValueError(f"The portal has no user {user_id}; add one with add_user()")
         now = self._clock.now()
         pair = TokenPair(
-            access_token=secrets.token_hex(32),
-            refresh_token=secrets.token_hex(32),
+            access_token=access_token or secrets.token_hex(32),
+            refresh_token=refresh_token or secrets.token_hex(32),
             user_id=user_id,
             expires=now + self.lifetime,
             refresh_expires=now + REFRESH_TOKEN_LIFETIME,
@@ -293,18 +303,23 @@ class Callers:
         user = self.users[number] = User(self._table.row(number), admin=admin)
         return user
 
-    def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str]) -> Webhook:
-        """Add an incoming webhook of one user."""
+    def create_webhook(self, portal_url: str, user_id: int, scope: Iterable[str], code: str = "") -> Webhook:
+        """Add an incoming webhook of one user.
+
+        :param code: its secret, a random one by default.
+        """
         if user_id not in self.users:
             raise ValueError(f"The portal has no user {user_id}; add one with add_user()")
-        code = secrets.token_hex(8)
+        code = code or secrets.token_hex(8)
         webhook = Webhook(user_id, code, tuple(scope), f"{portal_url}/rest/{user_id}/{code}/")
         self.webhooks[user_id, code] = webhook
         return webhook
 
     def move_webhook(self, webhook: Webhook, portal_url: str) -> Webhook:
         """Return the same webhook under the portal's new address."""
-        return replace(webhook, url=f"{portal_url}/rest/{webhook.user_id}/{webhook.code}/")
+        moved = replace(webhook, url=f"{portal_url}/rest/{webhook.user_id}/{webhook.code}/")
+        self.webhooks[webhook.user_id, webhook.code] = moved
+        return moved
 
     def create_application(
         self, *, client_id: str | None, scope: Iterable[str], redirect_uri: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import secrets
 import threading
@@ -22,6 +21,7 @@ from airflow_provider_b24.sandbox.disk import Disk
 from airflow_provider_b24.sandbox.event_tokens import EventTokens
 from airflow_provider_b24.sandbox.events import Events
 from airflow_provider_b24.sandbox.faults import Faults
+from airflow_provider_b24.sandbox.journal import Journal, Request
 from airflow_provider_b24.sandbox.kept_results import KeptResults
 from airflow_provider_b24.sandbox.limits import LeakyBuckets, OperatingTime
 from airflow_provider_b24.sandbox.processes import (
@@ -41,7 +41,6 @@ from airflow_provider_b24.sandbox.tasks import Task, Tasks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from airflow_provider_b24.sandbox.journal import Request
     from airflow_provider_b24.sandbox.records.table import Table
     from airflow_provider_b24.sandbox.steps import Step
 
@@ -59,6 +58,8 @@ _CLASSES = {
 _DYNAMIC = "Bitrix\\Crm\\Integration\\BizProc\\Document\\Dynamic"
 # A record that moves starts processes, which move records, which start processes.
 _CHAIN = 20
+#: Something that the terminal tells of: a request that is answered, a call that has an outcome, an accepted answer.
+Happening = Request | Call | AcceptedAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class PortalCore(World):
         operating_bill: Literal["calls", "batch"],
         authorization: AuthorizationRules,
         https_required: bool,
+        keep_requests: int,
     ) -> None:
         self.clock: Clock = clock or Clock()
         self.tariff = tariff
@@ -128,7 +130,8 @@ class PortalCore(World):
         self.events = Events()
         self.templates: dict[int, Template] = {}
         self.automations: list[Automation] = []
-        self._template_numbers = itertools.count(1)
+        #: Number of the template added last.
+        self.last_template = 0
         self._chain = 0
         #: Whether plain HTTP is refused.
         self.https_required = https_required
@@ -138,12 +141,14 @@ class PortalCore(World):
         self.limits = limits
         self.buckets = LeakyBuckets(self.clock, tariff)
         self.operating = OperatingTime(self.clock)
-        self.queue_server = QueueServer(self.changed, self._call_refused)
+        self.queue_server = QueueServer(self.changed, self.clock, self._call_settled)
         self.engine = ProcessEngine(
             self, self.clock, self.robot_registry, EventTokens(), self.store, self.changed, answers
         )
         self.store.listeners.append(self._automate)
-        self._requests: list[Request] = []
+        self.journal = Journal(keep_requests)
+        #: Told of everything that happens, one after the other.
+        self.observers: list[Callable[[Happening], None]] = []
         #: Where every REST request is sent to by a redirect, if it is.
         self.moved_to: str | None = None
         self.host = ""
@@ -158,9 +163,9 @@ class PortalCore(World):
 
     @property
     def requests(self) -> list[Request]:
-        """Every request received, in order."""
+        """The requests received, in order; the oldest are forgotten where there are too many."""
         with self.changed:
-            return list(self._requests)
+            return self.journal.all()
 
     @property
     def calls(self) -> list[Call]:
@@ -203,13 +208,16 @@ class PortalCore(World):
         with self.changed:
             return self.callers.add_user(name, last_name, admin=admin)
 
-    def create_webhook(self, user_id: int = 1, scope: Iterable[str] = DEFAULT_SCOPE) -> Webhook:
+    def create_webhook(
+        self, user_id: int = 1, scope: Iterable[str] = DEFAULT_SCOPE, *, code: str = ""
+    ) -> Webhook:
         """Add an incoming webhook.
 
         :param scope: what it may do, such as `bizproc` and `crm`.
+        :param code: its secret, a random one by default.
         """
         with self.changed:
-            return self.callers.create_webhook(self.url, user_id, scope)
+            return self.callers.create_webhook(self.url, user_id, scope, code)
 
     def create_application(
         self,
@@ -277,7 +285,8 @@ class PortalCore(World):
         :param auto_execute: 1 starts it for every record that is created, 2 for every one that is changed, 3 for both.
         """
         with self.changed:
-            number = next(self._template_numbers)
+            self.last_template += 1
+            number = self.last_template
             self.templates[number] = Template(
                 number,
                 name,
@@ -325,7 +334,10 @@ class PortalCore(World):
 
     def repost(self, call: Call) -> Call:
         """Post a call again, byte by byte the same."""
-        return self.queue_server.repost(call)
+        with self.changed:
+            again = self.queue_server.repost(call)
+            self.engine.called_again(again)
+            return again
 
     # Data
 
@@ -354,7 +366,34 @@ class PortalCore(World):
     def record(self, request: Request) -> None:
         """Remember a request."""
         with self.changed:
-            self._requests.append(request)
+            self.journal.add(request)
+            self.changed.notify_all()
+
+    def tell(self, happening: Happening) -> None:
+        """Tell all who want to know."""
+        for observer in self.observers:
+            observer(happening)
+
+    def answered(self, answer: AcceptedAnswer) -> None:
+        """Take note of an answer that a process has accepted."""
+        self.tell(answer)
+
+    def reset(self) -> None:
+        """Forget what has happened: processes, tasks, calls, requests, records of the CRM, faults, used-up limits.
+
+        People, credentials, robots, subscriptions, templates and automation stay.
+        """
+        with self.changed:
+            self.engine.forget()
+            self.task_list.forget()
+            self.queue_server.forget()
+            self.journal.forget()
+            self.store.forget()
+            self.faults.clear()
+            self.buckets.empty()
+            self.operating.forget()
+            self.operating_costs.clear()
+            self.closed, self.moved_to = False, None
             self.changed.notify_all()
 
     def add_file(self, name: str, data: bytes, *, user_id: int = 1) -> int:
@@ -364,7 +403,10 @@ class PortalCore(World):
 
     # Automation
 
-    def _call_refused(self, call: Call) -> None:
+    def _call_settled(self, call: Call) -> None:
+        self.tell(call)
+        if not call.refused:
+            return
         outcome = f"answered {call.status}" if call.error is None else f"could not be called: {call.error}"
         if call.kind == "robot":
             code = call.fields.get("code")

@@ -65,7 +65,12 @@ Fault = Delay | DropConnection | AnswerHtml | AnswerStatus | TruncateJson
 
 
 @dataclass(slots=True)
-class _Planned:
+class PlannedFault:
+    """A fault that is going to happen.
+
+    :param left: how often, `None` for as long as it is not cleared.
+    """
+
     fault: Fault
     method: str | None
     left: int | None
@@ -77,7 +82,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._planned: list[_Planned] = []
+        self._planned: list[PlannedFault] = []
 
     def add(
         self,
@@ -99,7 +104,12 @@ class Faults:
         if times is not None and times < 1:
             raise ValueError(f"A fault happens at least once, not {times} times")
         with self._lock:
-            self._planned.append(_Planned(fault, method.lower() if method else None, times, about))
+            self._planned.append(PlannedFault(fault, method.lower() if method else None, times, about))
+
+    def planned(self) -> list[PlannedFault]:
+        """Return what is going to happen, in order."""
+        with self._lock:
+            return list(self._planned)
 
     def clear(self) -> None:
         """Forget all faults."""
@@ -127,7 +137,7 @@ class Faults:
         return None
 
 
-def _applies(planned: _Planned, method: str, parameters: Mapping[str, Any], inside_batch: bool) -> bool:
+def _applies(planned: PlannedFault, method: str, parameters: Mapping[str, Any], inside_batch: bool) -> bool:
     if planned.about is not None and planned.about not in str(parameters):
         return False
     if inside_batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,13 @@ class _Exchange:
     receive: Receive
     send: Send
     request: Request
+    begun: float
 
     async def respond(
         self, status: int, content: bytes, content_type: str = _JSON, location: str | None = None
     ) -> None:
         self.request.status = status
+        self.request.seconds = time.perf_counter() - self.begun
         fields = {"content-type": content_type, "content-length": str(len(content))}
         fields |= self.request.reply_headers
         if location is not None:
@@ -94,9 +97,16 @@ class FrontDoor:
             await self._pages(scope, receive, send)
             return
         body = await _read(receive)
-        if body is not None:
-            request, work = route(scope, body)
-            await self._answer(_Exchange(scope, receive, send, request), work)
+        if body is None:
+            return
+        begun = time.perf_counter()
+        request, work = route(scope, body)
+        request.size = len(body)
+        self._portal.record(request)
+        try:
+            await self._answer(_Exchange(scope, receive, send, request, begun), work)
+        finally:
+            self._portal.tell(request)
 
     def _rest(self, scope: Scope, body: bytes) -> tuple[Request, _Work]:
         portal = self._portal
@@ -105,7 +115,7 @@ class FrontDoor:
         if headers.get("host", "").partition(":")[0].lower() in oauth.AUTHORIZATION_HOSTS:
             # The authorization server has one method, and it tells other things than the portal's.
             received.method = f"oauth.{received.method}"
-        request = self._record(scope, headers, received)
+        request = self._request(scope, headers, received)
 
         def work() -> tuple[int, Mapping[str, Any] | Content | str]:
             if portal.moved_to is not None:
@@ -121,7 +131,7 @@ class FrontDoor:
         portal = self._portal
         parameters = {**parse_form(scope["query_string"]), **parse_form(body)}
         method = "oauth." + scope["path"].strip("/").removeprefix("oauth/")
-        request = self._record(scope, _headers(scope), Received(method, parameters))
+        request = self._request(scope, _headers(scope), Received(method, parameters))
 
         def work() -> tuple[int, Mapping[str, Any] | str]:
             try:
@@ -133,9 +143,9 @@ class FrontDoor:
 
         return request, work
 
-    def _record(self, scope: Scope, headers: dict[str, str], received: Received) -> Request:
+    def _request(self, scope: Scope, headers: dict[str, str], received: Received) -> Request:
         query: bytes = scope["query_string"]
-        request = Request(
+        return Request(
             method=received.method,
             verb=scope["method"],
             path=scope["raw_path"].decode("latin-1") + (f"?{query.decode('latin-1')}" if query else ""),
@@ -144,11 +154,11 @@ class FrontDoor:
             headers=headers,
             time=self._portal.clock.now(),
         )
-        self._portal.record(request)
-        return request
 
     async def _answer(self, exchange: _Exchange, work: _Work) -> None:
         fault = self._portal.faults.take(exchange.request.method, exchange.request.parameters)
+        if fault is not None:
+            exchange.request.fault = type(fault).__name__
         if fault is not None and await self._spoil_before(fault, exchange):
             return
         with self._portal.changed:
@@ -164,6 +174,8 @@ class FrontDoor:
             return
         # Escaped beyond ASCII, as PHP writes it.
         content = json.dumps(answer, separators=(",", ":")).encode("ascii")
+        exchange.request.error = _error_code(answer)
+        exchange.request.keep_response(content)
         if isinstance(fault, Delay) and fault.after_work:
             await asyncio.sleep(fault.seconds)
         await asyncio.sleep(exchange.request.late)
@@ -173,6 +185,7 @@ class FrontDoor:
 
     async def _give(self, file: Content, fault: Fault | None, exchange: _Exchange) -> None:
         exchange.request.status = 200
+        exchange.request.seconds = time.perf_counter() - exchange.begun
         fields = {
             "content-type": "application/octet-stream",
             "content-length": str(len(file.data)),
@@ -199,6 +212,7 @@ class FrontDoor:
             return True
         elif isinstance(fault, AnswerStatus):
             body = RestError(fault.status, fault.code, fault.description).body()
+            exchange.request.error = str(fault.code)
             await exchange.respond(fault.status, json.dumps(body).encode())
             return True
         return False
@@ -207,6 +221,12 @@ class FrontDoor:
         self._drop_connection(exchange.scope["client"])
         # uvicorn answers for an application that returns without a word, unless it knows that nobody listens.
         await exchange.disconnected()
+
+
+def _error_code(answer: Mapping[str, Any]) -> str:
+    error = answer.get("error", "")
+    # In REST 3.0 an error is an object.
+    return str(error.get("code", "") if isinstance(error, Mapping) else error)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -54,6 +54,16 @@ class LeakyBuckets:
             raise RestError(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")
         self._levels[source] = (level + 1, since if level else now)
 
+    def level(self, source: str) -> int:
+        """Return how full a bucket is now."""
+        now = self._clock.now()
+        level, since = self._levels.get(source, (0, now))
+        return max(0, level - math.floor(now - since) * self.rate)
+
+    def empty(self) -> None:
+        """Empty all buckets."""
+        self._levels.clear()
+
     def levels(self) -> dict[str, int]:
         """Return how full each bucket was when it was last used."""
         return {source: level for source, (level, _) in self._levels.items()}
@@ -92,6 +102,15 @@ class OperatingTime:
             baskets[-1].seconds += seconds
         total = sum(basket.seconds for basket in baskets)
         return total, int(baskets[0].opened + _BASKET_LIFE)
+
+    def used(self) -> dict[tuple[str, str], float]:
+        """Return the seconds that count now, by caller and method, where there are any."""
+        sums = {key: sum(basket.seconds for basket in self._live(*key)) for key in list(self._baskets)}
+        return {key: seconds for key, seconds in sums.items() if seconds}
+
+    def forget(self) -> None:
+        """Forget what was used."""
+        self._baskets.clear()
 
     def _live(self, caller: str, method: str) -> list[_Basket]:
         baskets = self._baskets.setdefault((caller, method), [])

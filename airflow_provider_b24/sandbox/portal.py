@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.sandbox.callers import Application, AuthorizationRules
     from airflow_provider_b24.sandbox.clock import Clock
+    from airflow_provider_b24.sandbox.credentials import Credentials
     from airflow_provider_b24.sandbox.processes import AnswerRules, Process
     from airflow_provider_b24.sandbox.queue_server import Call
     from airflow_provider_b24.sandbox.records.store import Change
     from airflow_provider_b24.sandbox.robots import Robot
+    from airflow_provider_b24.sandbox.state_file import StateFile
     from airflow_provider_b24.sandbox.steps import AskPerson
 
 # What a portal consists of, apart from its address and what was recorded there.
 _TAKEN_OVER = (
-    "_template_numbers",
     "application",
     "automations",
     "buckets",
@@ -38,6 +39,7 @@ _TAKEN_OVER = (
     "disk",
     "engine",
     "events",
+    "last_template",
     "kept_results",
     "member_id",
     "operating",
@@ -84,6 +86,9 @@ class SandboxPortal(Portal):
     :param host_names: further names that the certificate is for, such as `example.bitrix24.com`, where a client finds
         the portal under it. It is for `oauth.bitrix.info` and `oauth.bitrix24.tech` in any case: a request to one of
         them is answered as the authorization server does.
+    :param keep_requests: how many requests are kept, fewer where their bodies are more than 32 MB together.
+    :param credentials: those of its webhook and application, new ones by default.
+    :param state_file: where everything is kept, so that the next portal goes on where this one has ended.
     :raises ValueError: when ``answers`` or ``authorization`` is none of these.
     """
 
@@ -102,6 +107,9 @@ class SandboxPortal(Portal):
         authorization: AuthorizationRules = "portal",
         https_required: bool = False,
         host_names: Sequence[str] = (),
+        keep_requests: int = 10_000,
+        credentials: Credentials | None = None,
+        state_file: StateFile | None = None,
     ) -> None:
         super().__init__(
             tariff=tariff,
@@ -112,12 +120,15 @@ class SandboxPortal(Portal):
             operating_bill=operating_bill,
             authorization=authorization,
             https_required=https_required,
+            keep_requests=keep_requests,
         )
         self.methods = all_methods()
         self.methods3 = all_methods_of_rest3()
         self.store.listeners.append(self._announce)
         self._address = (host, port)
         self._https = https
+        self._credentials = credentials
+        self._state_file = state_file
         self._host_names = (*AUTHORIZATION_HOSTS, *host_names)
         self._server: Server | None = None
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -138,10 +149,12 @@ class SandboxPortal(Portal):
         """Start serving.
 
         :raises RuntimeError: when it was started before.
-        :raises OSError: when the address cannot be used.
+        :raises OSError: when the address or the state's file cannot be used.
+        :raises ValueError: when there is something else in that file.
         """
         if self._server is not None:
             raise RuntimeError("A sandbox portal starts once; make a new one")
+        goes_on = self._state_file is not None and self._state_file.load(self)
         sock = socket.create_server(self._address, backlog=512)
         certificate = None
         if self._https:
@@ -152,11 +165,31 @@ class SandboxPortal(Portal):
             self.ca_file = certificate[0]
         self.host = f"{self._address[0]}:{sock.getsockname()[1]}"
         self.url = f"{'https' if self._https else 'http'}://{self.host}"
-        self.webhook = self.create_webhook()
-        self.application = self.create_application()
+        if goes_on:
+            for webhook in list(self.callers.webhooks.values()):
+                self.callers.move_webhook(webhook, self.url)
+            self.webhook = self.callers.webhooks[self.webhook.user_id, self.webhook.code]
+        else:
+            self._create_credentials(self._credentials)
         self._server = Server(FrontDoor(self, self._pages, self.drop_connection), sock, certificate)
         self._server.start()
         self._alarm = Alarm(self.engine, self.clock, self._server.loop)
+        self._alarm.set()
+        if self._state_file is not None:
+            self._state_file.keep(self)
+
+    def _create_credentials(self, pinned: Credentials | None) -> None:
+        if pinned is None:
+            self.webhook = self.create_webhook()
+            self.application = self.create_application()
+            return
+        self.member_id = pinned.member_id
+        self.webhook = self.create_webhook(code=pinned.webhook_code)
+        self.application = self.create_application(client_id=pinned.client_id)
+        self.application.client_secret = pinned.client_secret
+        self.application.application_token = pinned.application_token
+        tokens = pinned.access_token, pinned.refresh_token
+        self.application.keep(self.callers.tokens.issue(self.application, 1, *tokens))
 
     def stop(self) -> None:
         """Stop serving: connections are closed, the port is free, what was recorded stays readable."""
@@ -167,6 +200,8 @@ class SandboxPortal(Portal):
             self._alarm = None
         self.queue_server.stop()
         self._server.stop()
+        if self._state_file is not None:
+            self._state_file.close(self)
         if self._directory is not None:
             self._directory.cleanup()
 
@@ -245,9 +280,9 @@ class SandboxPortal(Portal):
 
     # What the parts of the portal need from each other
 
-    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> None:
+    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> Call:
         """Hand a robot call to the queue server."""
-        notices.robot_call(self, robot, call, user_id)
+        return notices.robot_call(self, robot, call, user_id)
 
     def create_task(self, process: Process, step: AskPerson, activity: str) -> None:
         """Give someone a task."""
@@ -264,7 +299,7 @@ class SandboxPortal(Portal):
 
     def _pages(self) -> AsgiApp:
         # Only people and the command line ask for pages: tests do not wait for this import.
-        from airflow_provider_b24.sandbox.inspection import create_app
+        from airflow_provider_b24.sandbox.control import create_app
 
         return create_app(self)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import logging
 import math
 import secrets
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_b24.sandbox.clock import Clock
     from airflow_provider_b24.sandbox.event_tokens import EventTokens
+    from airflow_provider_b24.sandbox.queue_server import Call
     from airflow_provider_b24.sandbox.records.store import Store
     from airflow_provider_b24.sandbox.robots import Kind, Robot, RobotRegistry
 
@@ -50,6 +50,22 @@ class LogEntry:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that has happened to a process, for people.
+
+    :param what: `started`, `called`, `asked`, `answered`, `ignored`, `timed-out`, `set`, `log`, `problem` or `ended`.
+    :param activity: the step it belongs to, if it belongs to one.
+    :param call: the robot call it is about.
+    """
+
+    time: float
+    what: str
+    text: str
+    activity: str = ""
+    call: Call | None = field(default=None, repr=False)
+
+
 @dataclass(slots=True)
 class AcceptedAnswer:
     """An accepted `bizproc.event.send`.
@@ -60,6 +76,8 @@ class AcceptedAnswer:
     :param refused: how often it came again and was refused, as the process was over. Not counted is what met a locked
         process.
     :param ignored: how often it came again while the process went on, and was answered `true` and ignored.
+    :param by: who sent it, such as `application local.1234`.
+    :param after: seconds since the step began to wait, on the portal's clock.
     """
 
     token: str = field(repr=False)
@@ -71,16 +89,25 @@ class AcceptedAnswer:
     count: int = 1
     refused: int = 0
     ignored: int = 0
+    by: str = ""
+    after: float = 0.0
 
 
 @dataclass(slots=True)
 class Waiting:
-    """What a process waits for: an event with a token, or, without one, a task."""
+    """What a process waits for: an event with a token, or, without one, a task.
+
+    :param since: when it began to wait, on the portal's clock.
+    :param until: when it goes on without an answer, `None` for never.
+    """
 
     activity: str
     event_id: str = ""
     token: str | None = None
     robot: Robot | None = None
+    since: float = 0.0
+    until: float | None = None
+    call: Call | None = field(default=None, repr=False)
 
     @property
     def return_properties(self) -> dict[str, dict[str, Any]]:
@@ -101,6 +128,7 @@ class Process:
     :param ignored: how many answers it was sent for steps that did not wait any more, late ones included.
     :param problems: what has gone wrong in it and around it: a robot that is not registered, a handler that does not
         answer, … Each is in the terminal, too.
+    :param history: what has happened to it, in order, for people.
     """
 
     id: str
@@ -118,6 +146,7 @@ class Process:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: list[LogEntry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    history: list[Moment] = field(default_factory=list, repr=False)
     position: int = 0
     ignored: int = 0
     locked_until: float = field(default=0.0, repr=False)
@@ -153,7 +182,7 @@ class Process:
 class World(Protocol):
     """What processes need from the portal around them."""
 
-    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> None:
+    def call_robot(self, robot: Robot, call: Mapping[str, Any], user_id: int | None) -> Call:
         """Hand a robot call to the queue server."""
 
     def create_task(self, process: Process, step: AskPerson, activity: str) -> None:
@@ -164,6 +193,9 @@ class World(Protocol):
 
     def deadline_set(self) -> None:
         """Take note that the next deadline has changed."""
+
+    def answered(self, answer: AcceptedAnswer) -> None:
+        """Take note of an answer that a process has accepted."""
 
 
 class ProcessEngine:
@@ -195,7 +227,7 @@ class ProcessEngine:
         self._store = store
         self._changed = changed
         self._deadlines: list[tuple[float, int, Process, str]] = []
-        self._sequence = itertools.count()
+        self._deadlines_set = 0
         self._answers: dict[str, AcceptedAnswer] = {}
         self.processes: dict[str, Process] = {}
 
@@ -243,12 +275,14 @@ class ProcessEngine:
                 modified=now,
             )
             self.processes[process.id] = process
+            self._happened(process, "started", f"Started on {document_id[2]}")
             self._run(process)
             return process
 
-    def answer(self, token: object, values: object, log_message: str) -> None:
+    def answer(self, token: object, values: object, log_message: str, by: str = "") -> None:
         """Accept an answer to the step that waits and let the process go on; ignore one to an earlier step.
 
+        :param by: who sends it, for people.
         :raises RestError: when the token is not genuine, or the process is over or locked.
         """
         with self._changed:
@@ -263,6 +297,8 @@ class ProcessEngine:
                 process.ignored += 1
                 if earlier is not None:
                     earlier.ignored += 1
+                text = f"{by or 'Someone'} answered a step that does not wait: ignored"
+                self._happened(process, "ignored", text)
                 return
             declared = waiting.return_properties
             sent = values if isinstance(values, Mapping) else {}
@@ -274,8 +310,16 @@ class ProcessEngine:
                 process_id=process.id,
                 activity=waiting.activity,
                 time=self._clock.now(),
+                by=by,
+                after=self._clock.now() - waiting.since,
             )
             self._answers[accepted.token] = accepted
+            said = ", ".join(f"{name}={value!r}" for name, value in accepted.values.items())
+            text = f"{by or 'Someone'} answered: {said or 'nothing that is declared'}"
+            self._happened(process, "answered", text, waiting.activity)
+            self._world.answered(accepted)
+            if log_message:
+                self._happened(process, "log", log_message, waiting.activity)
             self._note(process, log_message)
             self._resume(process, {**_defaults(declared), **accepted.values})
 
@@ -288,6 +332,7 @@ class ProcessEngine:
             process, waiting = self._find(token)
             if waiting is not None:
                 self._note(process, message)
+                self._happened(process, "log", message, waiting.activity)
 
     def document_name(self, process: Process) -> str:
         """Return what people call a process's document."""
@@ -311,6 +356,8 @@ class ProcessEngine:
         """Let a process go on whose task is done."""
         with self._changed:
             if process.waiting is not None and process.waiting.activity == activity:
+                said = ", ".join(f"{name}={value!r}" for name, value in values.items() if value)
+                self._happened(process, "answered", f"The task is done: {said}", activity)
                 self._resume(process, values)
 
     def terminate(self, process: Process, state: str) -> None:
@@ -326,6 +373,25 @@ class ProcessEngine:
             self.terminate(process, "")
             self.processes.pop(process.id, None)
 
+    def called_again(self, call: Call) -> None:
+        """Take note that a call was posted once more: its process waits for what becomes of this one."""
+        with self._changed:
+            process = self.processes.get(str(call.fields.get("workflow_id")))
+            if process is None:
+                return
+            activity, waiting = "", process.waiting
+            if waiting is not None and waiting.token == call.fields.get("event_token"):
+                activity, waiting.call = waiting.activity, call
+            self._happened(process, "called", f"Called {call.fields.get('code')} again", activity, call)
+
+    def forget(self) -> None:
+        """End and forget every process and answer."""
+        with self._changed:
+            for process in list(self.processes.values()):
+                self.kill(process)
+            self._answers.clear()
+            self._deadlines.clear()
+
     def next_deadline(self) -> float | None:
         """Return when the next patience ends, as Unix time."""
         with self._changed:
@@ -339,6 +405,8 @@ class ProcessEngine:
                 _, _, process, event_id = heapq.heappop(self._deadlines)
                 if process.waiting is not None and process.waiting.event_id == event_id:
                     self._note(process, "No answer in time")
+                    text = "No answer in time: the process goes on with IsTimeout = 1"
+                    self._happened(process, "timed-out", text, process.waiting.activity)
                     self._resume(process, {**_defaults(process.waiting.return_properties), "IsTimeout": 1})
 
     def _find(self, token: object) -> tuple[Process, Waiting | None]:
@@ -390,6 +458,7 @@ class ProcessEngine:
 
     def _set(self, process: Process, name: str, value: Any) -> None:
         process.values[name] = value
+        self._happened(process, "set", f"{name} = {value!r}")
         record = self._store.document(process.document_id)
         if record is None:
             return
@@ -402,7 +471,9 @@ class ProcessEngine:
 
     def _ask(self, process: Process, step: AskPerson, activity: str) -> Waiting:
         self._world.create_task(process, step, activity)
-        return Waiting(activity)
+        text = f"Asked user {step.user_id}: {step.title}"
+        self._happened(process, "asked", text, activity)
+        return Waiting(activity, since=self._clock.now())
 
     def _call(self, process: Process, step: CallRobot, activity: str) -> Waiting | None:
         kind: Kind = "activity" if isinstance(step, CallActivity) else "robot"
@@ -436,14 +507,17 @@ class ProcessEngine:
             "timeout_duration": step.timeout_duration,
             "ts": int(self._clock.now()),
         }
-        self._world.call_robot(robot, call, robot.auth_user_id or step.user_id)
+        posted = self._world.call_robot(robot, call, robot.auth_user_id or step.user_id)
+        self._happened(process, "called", f"Called the {kind} {robot.code}", activity, posted)
         if subscribe == "N":
             return None
+        now, deadline = self._clock.now(), None
         if step.timeout_duration > 0:
-            deadline = self._clock.now() + step.timeout_duration
-            heapq.heappush(self._deadlines, (deadline, next(self._sequence), process, event_id))
+            deadline = now + step.timeout_duration
+            self._deadlines_set += 1
+            heapq.heappush(self._deadlines, (deadline, self._deadlines_set, process, event_id))
             self._world.deadline_set()
-        return Waiting(activity, event_id, token, robot)
+        return Waiting(activity, event_id, token, robot, now, deadline, posted)
 
     def _resume(self, process: Process, values: Mapping[str, Any]) -> None:
         if process.waiting is not None:
@@ -455,6 +529,9 @@ class ProcessEngine:
         process.waiting = None
         process.status = status
         process.modified = self._clock.now()
+        self._happened(
+            process, "ended", status.capitalize() + (f": {process.state}" if process.state else "")
+        )
         self._world.forget_tasks(process)
         self._changed.notify_all()
 
@@ -467,9 +544,15 @@ class ProcessEngine:
 
     def _complain(self, process: Process, problem: str, *, note: bool = True) -> None:
         process.problems.append(problem)
+        self._happened(process, "problem", problem)
         if note:
             self._note(process, problem)
         _log.warning("Process %s on %s: %s", process.id, process.document_id[2], problem)
+
+    def _happened(
+        self, process: Process, what: str, text: str, activity: str = "", call: Call | None = None
+    ) -> None:
+        process.history.append(Moment(self._clock.now(), what, text, activity, call))
 
     def _note(self, process: Process, message: str) -> None:
         process.log.append(LogEntry(self._clock.now(), message))

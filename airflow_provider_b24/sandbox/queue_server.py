@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import httpx
+
+    from airflow_provider_b24.sandbox.clock import Clock
 
 # Enough that one hanging handler does not hold up the calls to the others.
 _WORKERS = 4
@@ -35,6 +38,9 @@ class Call:
     :param status: HTTP status of the handler's answer.
     :param answer: body of the handler's answer.
     :param error: why there was no answer.
+    :param number: 1 for the portal's first call.
+    :param time: when it was to be posted, on the portal's clock.
+    :param seconds: real seconds that the handler took.
     """
 
     kind: str
@@ -45,11 +51,19 @@ class Call:
     status: int | None = None
     answer: str = ""
     error: str | None = None
+    number: int = 0
+    time: float = 0.0
+    seconds: float | None = None
 
     @property
     def done(self) -> bool:
         """Whether there is an outcome."""
         return self.status is not None or self.error is not None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the handler has not taken it: Bitrix24 does not call again."""
+        return self.error is not None or (self.status is not None and self.status >= 300)
 
     def wait(self, timeout: float = 10.0) -> Call:
         """Block until there is an outcome.
@@ -66,12 +80,16 @@ class Call:
 class QueueServer:
     """Posts in the background, from threads of its own.
 
-    :param refused: called with every call that a handler has not taken.
+    :param settled: called with every call that has an outcome.
     """
 
-    def __init__(self, changed: threading.Condition, refused: Callable[[Call], None]) -> None:
+    def __init__(self, changed: threading.Condition, clock: Clock, settled: Callable[[Call], None]) -> None:
         self._changed = changed
-        self._refused = refused
+        self._clock = clock
+        self._settled = settled
+        self._last = 0
+        #: How many calls have had an outcome.
+        self.outcomes = 0
         self._queue: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._client: httpx.Client | None = None
@@ -83,6 +101,34 @@ class QueueServer:
         """Return every call of one kind, in the order of sending."""
         with self._changed:
             return [call for call in self._calls if call.kind == kind]
+
+    def numbered(self, number: int) -> Call | None:
+        """Return one call, `None` when there is none with this number."""
+        with self._changed:
+            return next((call for call in self._calls if call.number == number), None)
+
+    def recent(self, most: int) -> list[Call]:
+        """Return the last calls of all kinds, in the order of sending."""
+        with self._changed:
+            return self._calls[-most:]
+
+    def give_up(self, error: str) -> None:
+        """Let calls fail that a portal before this one has not come to the end of.
+
+        :param error: why there is no outcome.
+        """
+        with self._changed:
+            for call in self._calls:
+                if not call.done:
+                    call.error = error
+                    self._settled(call)
+
+    def forget(self) -> None:
+        """Forget what was posted."""
+        with self._changed:
+            self._calls.clear()
+            self._finished.clear()
+            self._handed_out = 0
 
     def post(self, kind: str, url: str, fields: Mapping[str, Any]) -> Call:
         """Post a form to a handler, once, soon."""
@@ -110,6 +156,8 @@ class QueueServer:
 
     def _enqueue(self, call: Call) -> Call:
         with self._changed:
+            self._last += 1
+            call.number, call.time = self._last, self._clock.now()
             self._calls.append(call)
             if len(self._threads) < _WORKERS:
                 if self._client is None:
@@ -130,6 +178,7 @@ class QueueServer:
         import httpx
 
         status, answer, error = None, "", None
+        begun = time.perf_counter()
         try:
             response = client.post(call.url, content=call.body, headers=_FORM)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
@@ -138,10 +187,11 @@ class QueueServer:
             status, answer = response.status_code, response.text
         with self._changed:
             call.status, call.answer, call.error = status, answer, error
+            call.seconds = time.perf_counter() - begun
+            self.outcomes += 1
             if call.kind == "robot":
                 self._finished.append(call)
-            if status is None or status >= 300:
-                self._refused(call)
+            self._settled(call)
             self._changed.notify_all()
 
 

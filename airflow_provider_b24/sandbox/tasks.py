@@ -48,6 +48,14 @@ class Tasks:
         self._tasks[task.id] = task
         return task
 
+    def get(self, number: int) -> Task | None:
+        """Return one task, `None` when there is none with this number."""
+        return self._tasks.get(number)
+
+    def forget(self) -> None:
+        """Forget every task."""
+        self._tasks.clear()
+
     def cancel(self, process: Process) -> None:
         """Withdraw what a process that has ended still asks."""
         for task in self._tasks.values():

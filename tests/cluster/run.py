@@ -86,7 +86,7 @@ def run(plan: Plan, tell: Callable[[str], None] | None = None) -> Report:
     """
     tell = tell or Told()
     with (
-        SandboxPortal() as portal,
+        SandboxPortal(keep_requests=1_000_000) as portal,
         appraiser() as appraises,
         Cluster(
             DAGS,

@@ -18,7 +18,8 @@ import requests
 from airflow_provider_b24.sandbox import SandboxPortal
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 from airflow_provider_b24.testing.sandbox_connection import oauth_connection
-from tests.airflow.pages.browser import CHROMIUM, DRIVER, SECONDS, Page, start_chromium
+from tests.browser import CHROMIUM, DRIVER, SECONDS, Page, start_chromium
+from tests.screenshots import sandbox
 from tests.screenshots.calls import CONN_ID, make_calls
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -32,6 +33,7 @@ def main() -> int:
         print("There is no browser: apt-get install chromium chromium-driver", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
+    sandbox.take()
     with tempfile.TemporaryDirectory() as folder, SandboxPortal() as portal:
         dags = Path(folder) / "dags"
         shutil.copytree(Path(__file__).parent / "dags", dags)

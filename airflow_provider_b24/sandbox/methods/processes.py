@@ -27,7 +27,10 @@ _MODULES = ("crm", "lists", "disk")
 
 def _event_send(call: MethodCall) -> bool:
     call.portal.engine.answer(
-        call.params.get("EVENT_TOKEN"), call.params.get("RETURN_VALUES"), call.text("LOG_MESSAGE")
+        call.params.get("EVENT_TOKEN"),
+        call.params.get("RETURN_VALUES"),
+        call.text("LOG_MESSAGE"),
+        call.caller.name,
     )
     return True
 

@@ -28,6 +28,13 @@ def semantics(stage: str) -> str:
     return "S" if name in _WON else "F" if name in _LOST else "P"
 
 
+def stage_directory(kind: str) -> str:
+    """Return the directory that has the stages of a kind of records: `DEAL_STAGE` for `deal`."""
+    if kind.startswith("item:"):
+        return f"DYNAMIC_{kind.removeprefix('item:')}_STAGE_1"
+    return "STATUS" if kind == "lead" else f"{kind.upper()}_STAGE"
+
+
 def directories() -> Iterator[dict[str, Any]]:
     """Return the entries of all directories."""
     for entity_id, names in _DIRECTORIES.items():

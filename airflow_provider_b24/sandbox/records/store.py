@@ -77,6 +77,16 @@ class Store:
             self.seed("status", stages_of(int(kind.removeprefix("item:"))))
         return self._tables[kind]
 
+    def staged(self) -> list[str]:
+        """Return the kinds of records that move from stage to stage."""
+        return [kind for kind, table in self._tables.items() if table.schema.stage]
+
+    def forget(self) -> None:
+        """Forget all records of the CRM, tasks and notifications; people and directories stay."""
+        for kind, table in self._tables.items():
+            if table.schema.entity_type_id or kind in ("task", "notification"):
+                table.clear()
+
     def of_type(self, entity_type_id: int) -> Table | None:
         """Return the records of a CRM type, `None` for a smart process that the portal does not have."""
         return self._tables.get(_BY_TYPE.get(entity_type_id, f"item:{entity_type_id}"))

@@ -51,6 +51,8 @@ class Table:
         self._rows: dict[int, dict[str, Any]] = {}
         self._ids: list[int] = []
         self._last = 0
+        #: How often records were added, changed or deleted.
+        self.changes = 0
         # Numbers by value, of the fields that someone has asked for.
         self._indexes: dict[str, dict[Value, list[int]]] = {}
         self._found: OrderedDict[str, Sequence[int]] = OrderedDict()
@@ -138,7 +140,7 @@ class Table:
         else:
             bisect.insort(self._ids, chosen)
         self._index(chosen, self._indexes)
-        self._found.clear()
+        self._changed()
         return chosen
 
     def update(self, number: int, values: Mapping[str, Any]) -> None:
@@ -151,7 +153,7 @@ class Table:
         self._index(number, changed, forget=True)
         row.update(values)
         self._index(number, changed)
-        self._found.clear()
+        self._changed()
 
     def delete(self, number: int) -> None:
         """Forget a record; its number is not given again.
@@ -161,7 +163,14 @@ class Table:
         self._index(number, self._indexes, forget=True)
         del self._rows[number]
         self._ids.pop(bisect.bisect_left(self._ids, number))
-        self._found.clear()
+        self._changed()
+
+    def clear(self) -> None:
+        """Forget all records; their numbers are not given again."""
+        self._rows.clear()
+        self._ids.clear()
+        self._indexes.clear()
+        self._changed()
 
     def page(
         self,
@@ -207,6 +216,10 @@ class Table:
         """
         span, tests = self._candidates(read_filter(filter_by, family, self.field_named))
         return self._select(span, tests, read_order(order, family, self.field_named))
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self._found.clear()
 
     def _candidates(self, conditions: Iterable[Condition]) -> tuple[Sequence[int], list[Test]]:
         """Return the numbers that conditions on numbers and equality leave, and what else is to be tested."""

@@ -10,8 +10,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from ...browser import chromium
 from ..calls.conftest import call_robot, called, connection, robot, work
-from .browser import chromium
 
 __all__ = ["call_robot", "called", "chromium", "connection", "robot", "work"]
 

@@ -13,7 +13,7 @@ import requests
 from airflow_provider_b24._airflow.versions import airflow_version
 from airflow_provider_b24.sandbox import CallRobot
 
-from .browser import SECONDS, Page
+from ...browser import SECONDS, Page
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox import SandboxPortal

@@ -19,7 +19,7 @@ from airflow_provider_b24.testing.airflow_api import wait_until
 from airflow_provider_b24.testing.local_airflow import LocalAirflow
 from airflow_provider_b24.testing.process_tree import ProcessTree
 
-from .browser import SECONDS, Page
+from ...browser import SECONDS, Page
 from .rows import NOW, row
 
 pytestmark = [

@@ -121,14 +121,20 @@ def test_connections_can_be_dropped_over_https() -> None:
             assert client.get(portal.webhook.url + "profile").status_code == 200
 
 
-def test_the_page_says_what_is_here(live_portal: Any) -> None:
-    live_portal.start_process([], ("crm", "CCrmDocumentLead", "LEAD_<b>"))
+def test_the_page_is_served_from_the_portal_alone(live_portal: Any) -> None:
     page = httpx.get(live_portal.url)
     assert page.headers["content-type"].startswith("text/html")
-    assert live_portal.webhook.url in page.text
-    assert "bizproc.event.send" in page.text
-    assert "LEAD_&lt;b&gt;" in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    files = re.findall(r'(?:src|href)="(/sandbox/page/[^"]+)"', page.text)
+    assert [
+        httpx.get(live_portal.url + file).headers["content-type"].partition(";")[0] for file in files
+    ] == [
+        "text/css",
+        "text/javascript",
+    ]
+    assert "bizproc.event.send" in httpx.get(live_portal.url + "/sandbox/methods").json()["rest"]
     assert httpx.get(live_portal.url + "/elsewhere").status_code == 404
+    assert httpx.get(live_portal.url + "/sandbox/page/page.html").status_code == 404
 
 
 def test_the_state_can_be_read_over_http(live_portal: Any, rest: Any, register: Any) -> None:

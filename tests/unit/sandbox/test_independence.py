@@ -13,7 +13,7 @@ import airflow_provider_b24.sandbox
 
 def test_the_sandbox_imports_neither_airflow_nor_the_rest_of_the_package() -> None:
     program = (
-        "import sys, airflow_provider_b24.sandbox, airflow_provider_b24.sandbox.inspection, "
+        "import sys, airflow_provider_b24.sandbox, airflow_provider_b24.sandbox.control, "
         "airflow_provider_b24.sandbox.serve\n"
         "print(*sorted(m for m in sys.modules if m.partition('.')[0] in ('airflow', 'airflow_provider_b24')))"
     )
