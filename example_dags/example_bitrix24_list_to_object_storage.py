@@ -26,10 +26,9 @@ def example_bitrix24_list_to_object_storage():
     @task
     def count_by_status(written):
         counts = {}
-        with ObjectStoragePath(written["path"]).open() as file:
-            for line in file:
-                status = json.loads(line).get("STATUS_ID")
-                counts[status or "none"] = counts.get(status or "none", 0) + 1
+        for line in ObjectStoragePath(written["path"]).read_bytes().splitlines():
+            status = json.loads(line).get("STATUS_ID")
+            counts[status or "none"] = counts.get(status or "none", 0) + 1
         return counts
 
     count_by_status(leads.output)
