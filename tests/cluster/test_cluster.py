@@ -54,5 +54,5 @@ def test_another_deployment_answers_every_process_too(variant: Variant) -> None:
     print(describe(report))
 
     assert not report.books.complaints
-    # On a busy machine a server may take longer to say `202` than the balancer waits; its call is answered all the same.
+    # On a busy machine a server may say `202` later than the balancer waits; its call is answered all the same.
     assert not report.books.degraded
