@@ -24,6 +24,7 @@ def _runs(text: str) -> bool:
     )
 
 
+_CLIENTS = ("b24pysdk", "fast_bitrix24")
 EXAMPLES = [
     pytest.param(text, id=f"{page.name}-{number}")
     for page in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -37,6 +38,9 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_it_runs(portal, webhook_connection, monkeypatch, capsys, text: str) -> None:
+    for client in _CLIENTS:
+        if client in text:
+            pytest.importorskip(client, reason=f"{client} comes with `make test` only")
     portal.add_records("lead", 210)
     portal.add_records("deal", 510)
     portal.add_records("task", 5)
@@ -46,5 +50,6 @@ def test_it_runs(portal, webhook_connection, monkeypatch, capsys, text: str) -> 
     assert [request.status for request in portal.requests if request.status != 200] == []
     if "SandboxPortal" not in text:
         assert portal.requests
-    # What an example prints of a record it has found.
-    assert "Error" not in capsys.readouterr().out
+    # What an example prints of a record it has found; an old Airflow logs there, too.
+    printed = [line for line in capsys.readouterr().out.splitlines() if "WARNING" not in line]
+    assert "Error" not in "".join(printed)
