@@ -416,14 +416,7 @@ class PortalCore(World):
             _log.warning("The handler of %s, %s, %s", call.fields.get("event"), call.url, outcome)
 
     def _automate(self, change: Change) -> None:
-        if change.verb == "delete" or change.kind in (
-            "task",
-            "user",
-            "department",
-            "notification",
-            "status",
-            "userfield",
-        ):
+        if change.verb == "delete" or not self.store.table(change.kind).schema.entity_type_id:
             return
         started = [
             (automation.steps, 0)

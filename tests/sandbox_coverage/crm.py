@@ -14,6 +14,7 @@ Calls = Iterator[tuple[str, dict[str, Any]]]
 def calls(portal: SandboxPortal) -> Calls:
     """Return the calls: method and parameters."""
     yield from _bindings(portal)
+    yield from _product_rows(portal)
 
 
 def _bindings(portal: SandboxPortal) -> Calls:
@@ -32,3 +33,21 @@ def _bindings(portal: SandboxPortal) -> Calls:
         yield f"{methods}.delete", {**where, "fields": fields}
         yield f"{methods}.items.set", {**where, "items": [fields]}
         yield f"{methods}.items.delete", where
+
+
+def _product_rows(portal: SandboxPortal) -> Calls:
+    deal = portal.add_records("deal", 1)[0]
+    owner = {"ownerId": deal, "ownerType": "D"}
+    yield "crm.item.productrow.fields", {}
+    yield "crm.item.productrow.add", {"fields": {**owner, "price": 1}}
+    row = {"id": len(portal.records("productrow"))}
+    yield "crm.item.productrow.get", row
+    yield "crm.item.productrow.update", {**row, "fields": {"price": 2}}
+    found = {"=ownerId": deal, "=ownerType": "D"}
+    yield "crm.item.productrow.list", {"filter": found, "order": {"id": "asc"}, "start": 0}
+    yield "crm.item.productrow.delete", row
+    yield "crm.item.productrow.set", {**owner, "productRows": [{"price": 1}]}
+    for kind in ("lead", "deal"):
+        where = {"id": portal.add_records(kind, 1)[0]}
+        yield f"crm.{kind}.productrows.set", {**where, "rows": [{"PRICE": 1}]}
+        yield f"crm.{kind}.productrows.get", where

@@ -80,6 +80,10 @@ ITEM = Family(
     strict=True,
     logic=True,
 )
+#: `crm.item.productrow.list`.
+PRODUCT_ROW = Family(
+    ITEM.operators - _MEMBERSHIP, "INVALID_ARG_VALUE", "Invalid filter: {}", "Invalid order: {}", strict=True
+)
 #: `tasks.task.list`.
 TASK = Family(
     frozenset({"", "!"}) | _ORDERING,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.records import products
 from airflow_provider_b24.sandbox.records.bindings import (
     Binding,
     added,
@@ -37,9 +38,11 @@ _NEVER_MISSING = (
     "user",
     "department",
     "notification",
+    "productrow",
     "status",
     "userfield",
 )
+_LASTING = frozenset({"user", "department", "status", "userfield"})
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[1-9][0-9]{0,9})_([1-9][0-9]{0,9})")
 _NO_SMART_PROCESS = frozenset(f"DYNAMIC_{number}" for number in _BY_TYPE)
@@ -83,7 +86,8 @@ class Store:
         """
         if kind not in self._tables:
             self._tables[kind] = Table(schema_of(kind))
-            self.seed("status", stages_of(int(kind.removeprefix("item:"))))
+            if kind.startswith("item:"):
+                self.seed("status", stages_of(int(kind.removeprefix("item:"))))
         return self._tables[kind]
 
     def staged(self) -> list[str]:
@@ -91,9 +95,9 @@ class Store:
         return [kind for kind, table in self._tables.items() if table.schema.stage]
 
     def forget(self) -> None:
-        """Forget all records of the CRM, tasks and notifications; people and directories stay."""
+        """Forget all records but people, directories and the fields that users have made."""
         for kind, table in self._tables.items():
-            if table.schema.entity_type_id or kind in ("task", "notification"):
+            if kind not in _LASTING:
                 table.clear()
 
     def of_type(self, entity_type_id: int) -> Table | None:
@@ -127,6 +131,9 @@ class Store:
             chosen = table.next_number if number is None else number
             numbers.append(table.add({**times, **_titled(table, chosen), **values}, chosen))
             self._answer_bindings(table, chosen, ())
+        if kind == products.KIND:
+            for owner in {(row["OWNER_TYPE"], row["OWNER_ID"]) for row in map(table.row, numbers)}:
+                self._sum_up(*owner)
         return numbers
 
     def create(
@@ -209,6 +216,15 @@ class Store:
         table = self.table(kind)
         self._write(table, number, _bound(table, bindings), user_id)
 
+    def sum_up(self, kind: str, number: int, user_id: int) -> None:
+        """Change a record for a caller who has changed its products; its sum is theirs unless it was set by hand.
+
+        :raises KeyError: when there is no such record.
+        """
+        table = self.table(kind)
+        by_hand = self.value(kind, number, "IS_MANUAL_OPPORTUNITY") == "Y"
+        self._write(table, number, {} if by_hand else self._totals(table, number), user_id)
+
     def remove(self, kind: str, number: int, user_id: int) -> None:
         """Delete a record for a caller.
 
@@ -218,6 +234,9 @@ class Store:
         stage = _stage(table, number)
         table.delete(number)
         self._unbind(kind, number)
+        rows = self._tables[products.KIND]
+        for row in products.rows_of(rows, kind, number):
+            rows.delete(row)
         for listener in self.listeners:
             listener(Change(kind, number, "delete", stage, moved=False, user_id=user_id))
 
@@ -236,6 +255,9 @@ class Store:
         values = {**_users(table, user_id, new=False), **values}
         if len(schema.created) > 1:
             values[schema.created[1]] = now
+        if {"OPPORTUNITY", "IS_MANUAL_OPPORTUNITY"} & values.keys() and self._has_products(table, number):
+            by_hand = values.get("IS_MANUAL_OPPORTUNITY", table.row(number).get("IS_MANUAL_OPPORTUNITY"))
+            values |= {} if by_hand == "Y" else self._totals(table, number)
         moved = bool(schema.stage) and values.get(schema.stage, before) != before
         if moved:
             moves = {
@@ -247,6 +269,19 @@ class Store:
             values |= {name: value for name, value in moves.items() if name in schema.fields}
         self._update(table, number, values)
         self._tell(table, number, "update", user_id, moved=moved)
+
+    def _has_products(self, table: Table, number: int) -> bool:
+        return bool(products.rows_of(self._tables[products.KIND], table.schema.kind, number))
+
+    def _totals(self, table: Table, number: int) -> dict[str, float]:
+        told = products.totals(self._tables[products.KIND], table.schema.kind, number)
+        return {name: value for name, value in told.items() if name in table.schema.fields}
+
+    def _sum_up(self, code: str, number: int) -> None:
+        """Set the sum of a record whose products were seeded."""
+        table = self._tables.get(products.owner_kind(code) or "")
+        if table is not None and number in table and table.row(number).get("IS_MANUAL_OPPORTUNITY") != "Y":
+            table.update(number, self._totals(table, number))
 
     def _update(self, table: Table, number: int, values: Mapping[str, Any]) -> None:
         relation = relation_of(table.schema.kind)
@@ -322,6 +357,8 @@ class Store:
                 values |= self._contact_values(field.name, value, before)
             else:
                 values[field.name] = _fitting(field, value, strict=strict or everything)
+        if table.schema.kind == products.KIND:
+            values |= products.completed(values, before)
         relation = relation_of(table.schema.kind)
         bindings = read_bindings(relation, values, before) if relation else None
         if bindings is not None:
