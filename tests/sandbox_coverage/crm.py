@@ -15,6 +15,7 @@ def calls(portal: SandboxPortal) -> Calls:
     """Return the calls: method and parameters."""
     yield from _bindings(portal)
     yield from _product_rows(portal)
+    yield from _cards()
 
 
 def _bindings(portal: SandboxPortal) -> Calls:
@@ -51,3 +52,19 @@ def _product_rows(portal: SandboxPortal) -> Calls:
         where = {"id": portal.add_records(kind, 1)[0]}
         yield f"crm.{kind}.productrows.set", {**where, "rows": [{"PRICE": 1}]}
         yield f"crm.{kind}.productrows.get", where
+
+
+def _cards() -> Calls:
+    names = ("main", "additional", "products", "recurring")
+    elements = [{"name": "TITLE", "options": {"defaultCountry": "DE"}}]
+    sections = [{"name": name, "title": name, "type": "section", "elements": elements} for name in names]
+    whose = {"scope": "P", "userId": 1, "extras": {}}
+    for kind, where in (
+        ("item", {"entityTypeId": 2}),
+        *((kind, {}) for kind in ("lead", "deal", "contact", "company")),
+    ):
+        methods = f"crm.{kind}.details.configuration"
+        yield f"{methods}.set", {**where, **whose, "data": sections}
+        yield f"{methods}.get", {**where, **whose}
+        yield f"{methods}.reset", {**where, **whose}
+        yield f"{methods}.forceCommonScopeForAll", {**where, "extras": {}}

@@ -199,3 +199,9 @@ integer: SORT
 string: XML_ID
 integer r: TYPE STORE_ID
 """
+CARD = """
+integer r: ID
+string: KIND SCOPE
+integer: USER_ID VARIANT
+any: SECTIONS
+"""

@@ -39,10 +39,11 @@ _NEVER_MISSING = (
     "department",
     "notification",
     "productrow",
+    "card",
     "status",
     "userfield",
 )
-_LASTING = frozenset({"user", "department", "status", "userfield"})
+_LASTING = frozenset({"user", "department", "status", "userfield", "card"})
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[1-9][0-9]{0,9})_([1-9][0-9]{0,9})")
 _NO_SMART_PROCESS = frozenset(f"DYNAMIC_{number}" for number in _BY_TYPE)
@@ -95,7 +96,7 @@ class Store:
         return [kind for kind, table in self._tables.items() if table.schema.stage]
 
     def forget(self) -> None:
-        """Forget all records but people, directories and the fields that users have made."""
+        """Forget all records but people, directories, and the fields and cards that users have made."""
         for kind, table in self._tables.items():
             if kind not in _LASTING:
                 table.clear()
