@@ -16,6 +16,7 @@ def calls(portal: SandboxPortal) -> Calls:
     yield from _bindings(portal)
     yield from _product_rows(portal)
     yield from _cards()
+    yield from _triggers(portal)
 
 
 def _bindings(portal: SandboxPortal) -> Calls:
@@ -68,3 +69,12 @@ def _cards() -> Calls:
         yield f"{methods}.get", {**where, **whose}
         yield f"{methods}.reset", {**where, **whose}
         yield f"{methods}.forceCommonScopeForAll", {**where, "extras": {}}
+
+
+def _triggers(portal: SandboxPortal) -> Calls:
+    code = {"CODE": "paid"}
+    yield "crm.automation.trigger.add", {**code, "NAME": "Paid"}
+    yield "crm.automation.trigger.list", {}
+    owner = {"OWNER_TYPE_ID": 2, "OWNER_ID": portal.add_records("deal", 1)[0]}
+    yield "crm.automation.trigger.execute", {**code, **owner}
+    yield "crm.automation.trigger.delete", code
