@@ -17,6 +17,7 @@ def calls(portal: SandboxPortal) -> Calls:
     yield from _product_rows(portal)
     yield from _cards()
     yield from _triggers(portal)
+    yield from _recurring(portal)
 
 
 def _bindings(portal: SandboxPortal) -> Calls:
@@ -78,3 +79,15 @@ def _triggers(portal: SandboxPortal) -> Calls:
     owner = {"OWNER_TYPE_ID": 2, "OWNER_ID": portal.add_records("deal", 1)[0]}
     yield "crm.automation.trigger.execute", {**code, **owner}
     yield "crm.automation.trigger.delete", code
+
+
+def _recurring(portal: SandboxPortal) -> Calls:
+    yield "crm.deal.recurring.fields", {}
+    yield "crm.deal.recurring.add", {"fields": {"DEAL_ID": portal.add_records("deal", 1)[0]}}
+    where = {"id": len(portal.records("recurring"))}
+    yield "crm.deal.recurring.get", where
+    yield "crm.deal.recurring.list", {"order": {"ID": "ASC"}, "filter": {"ACTIVE": "Y"}, "start": 0}
+    yield "crm.deal.recurring.update", {**where, "fields": {"ACTIVE": "N"}}
+    yield "crm.deal.recurring.expose", where
+    left = portal.add_records("recurring", [{"DEAL_ID": 999, "PARAMS": {}}])[0]
+    yield "crm.deal.recurring.delete", {"id": left}

@@ -199,6 +199,19 @@ integer: SORT
 string: XML_ID
 integer r: TYPE STORE_ID
 """
+RECURRING = """
+integer r: ID
+integer i q: DEAL_ID
+integer r: BASED_ID
+string: ACTIVE
+datetime r: NEXT_EXECUTION LAST_EXECUTION
+integer r: COUNTER_REPEAT
+date: START_DATE
+string: CATEGORY_ID IS_LIMIT
+integer: LIMIT_REPEAT
+date: LIMIT_DATE
+any: PARAMS
+"""
 CARD = """
 integer r: ID
 string: KIND SCOPE

@@ -282,6 +282,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
             ),
         },
     ),
+    "recurring": (field_lists.RECURRING, 0, "", (), "", {}),
     "card": (field_lists.CARD, 0, "", (), "", {}),
     "status": (field_lists.STATUS, 0, "", (), "", {"SORT": 10, "SYSTEM": "N"}),
     "userfield": (

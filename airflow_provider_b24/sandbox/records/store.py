@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.records import products
+from airflow_provider_b24.sandbox.records.belongings import delete_belongings
 from airflow_provider_b24.sandbox.records.bindings import (
     Binding,
     added,
@@ -39,6 +40,7 @@ _NEVER_MISSING = (
     "department",
     "notification",
     "productrow",
+    "recurring",
     "card",
     "status",
     "userfield",
@@ -235,9 +237,7 @@ class Store:
         stage = _stage(table, number)
         table.delete(number)
         self._unbind(kind, number)
-        rows = self._tables[products.KIND]
-        for row in products.rows_of(rows, kind, number):
-            rows.delete(row)
+        delete_belongings(self._tables, kind, number)
         for listener in self.listeners:
             listener(Change(kind, number, "delete", stage, moved=False, user_id=user_id))
 
