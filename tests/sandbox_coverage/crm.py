@@ -18,6 +18,7 @@ def calls(portal: SandboxPortal) -> Calls:
     yield from _cards()
     yield from _triggers(portal)
     yield from _recurring(portal)
+    yield from _payments(portal)
 
 
 def _bindings(portal: SandboxPortal) -> Calls:
@@ -91,3 +92,32 @@ def _recurring(portal: SandboxPortal) -> Calls:
     yield "crm.deal.recurring.expose", where
     left = portal.add_records("recurring", [{"DEAL_ID": 999, "PARAMS": {}}])[0]
     yield "crm.deal.recurring.delete", {"id": left}
+
+
+def _payments(portal: SandboxPortal) -> Calls:
+    deal = portal.add_records("deal", 1)[0]
+    owner = {"ownerType": "D", "ownerId": deal}
+    row = portal.add_records("productrow", [{**owner, "price": 5, "quantity": 4}])[0]
+    delivery, other = portal.add_records("delivery", [owner, owner])
+    found = {"filter": {}, "order": {"id": "asc"}}
+    record = {"entityId": deal, "entityTypeId": 2}
+    yield "crm.item.productrow.getAvailableForPayment", owner
+    yield "crm.item.payment.add", record
+    payment = {"id": len(portal.records("payment"))}
+    yield "crm.item.payment.get", payment
+    yield "crm.item.payment.list", {**record, **found}
+    of_payment = {"paymentId": payment["id"]}
+    yield "crm.item.payment.product.add", {**of_payment, "rowId": row, "quantity": 2}
+    yield "crm.item.payment.product.list", {**of_payment, **found}
+    yield "crm.item.payment.product.setQuantity", {"id": 1, "quantity": 3}
+    yield "crm.item.payment.product.delete", {"id": 1}
+    yield "crm.item.payment.delivery.add", {**of_payment, "deliveryId": delivery}
+    yield "crm.item.payment.delivery.list", {**of_payment, **found}
+    yield "crm.item.payment.delivery.setDelivery", {"id": 1, "deliveryId": other}
+    yield "crm.item.payment.delivery.delete", {"id": 1}
+    yield "crm.item.payment.update", {**payment, "fields": {"paySystemId": 2}}
+    yield "crm.item.payment.pay", payment
+    yield "crm.item.payment.unpay", payment
+    yield "crm.item.payment.delete", payment
+    yield "crm.item.delivery.get", {"id": delivery}
+    yield "crm.item.delivery.list", {**record, **found}

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
 # Kinds whose records name their owner by `OWNER_TYPE` and `OWNER_ID`.
-_OF_ANY_OWNER = ("productrow",)
+_OF_ANY_OWNER = ("productrow", "payment", "delivery")
 # By the kind of the owner: what belongs to it, and the field that names it.
-_OF_ONE_KIND = {"deal": (("recurring", "DEAL_ID"),)}
+_OF_ONE_KIND = {
+    "deal": (("recurring", "DEAL_ID"),),
+    "payment": (("paymentproduct", "PAYMENT_ID"), ("paymentdelivery", "PAYMENT_ID")),
+    "productrow": (("paymentproduct", "ROW_ID"),),
+    "delivery": (("paymentdelivery", "DELIVERY_ID"),),
+}
 
 
 def delete_belongings(tables: Mapping[str, Table], kind: str, number: int) -> None:

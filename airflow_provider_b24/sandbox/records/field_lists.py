@@ -199,6 +199,40 @@ integer: SORT
 string: XML_ID
 integer r: TYPE STORE_ID
 """
+PAYMENT = """
+integer r: ID
+integer i q: OWNER_ID
+string i q: OWNER_TYPE
+string: ACCOUNT_NUMBER
+char: PAID
+datetime: DATE_PAID
+integer: EMP_PAID_ID PAY_SYSTEM_ID
+double: SUM
+string: CURRENCY PAY_SYSTEM_NAME
+"""
+DELIVERY = """
+integer r: ID
+integer i q: OWNER_ID
+string i q: OWNER_TYPE
+string: ACCOUNT_NUMBER
+char: DEDUCTED
+datetime: DATE_DEDUCTED
+integer: DELIVERY_ID
+double: PRICE_DELIVERY
+string: CURRENCY DELIVERY_NAME
+"""
+PAYMENT_PRODUCT = """
+integer r: ID
+integer i q: PAYMENT_ID
+double: QUANTITY
+integer q: ROW_ID
+"""
+PAYMENT_DELIVERY = """
+integer r: ID
+integer i q: PAYMENT_ID
+double: QUANTITY
+integer q: DELIVERY_ID
+"""
 RECURRING = """
 integer r: ID
 integer i q: DEAL_ID

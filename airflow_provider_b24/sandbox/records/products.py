@@ -41,10 +41,10 @@ def owner_kind(code: str) -> str | None:
 
 
 def rows_of(table: Table, kind: str, number: int) -> list[int]:
-    """Return the numbers of the product rows of a record, by their sort index."""
+    """Return the numbers of the product rows of a record, by their sort index; also of its payments and deliveries."""
     if not len(table):
         return []
-    order = {"sort": "ASC", "id": "ASC"}
+    order = {name: "ASC" for name in ("SORT", "ID") if name in table.schema.fields}
     found = table.all(filters.ITEM, filter_by={"=ownerId": number}, order=order)
     return [row for row in found if table.row(row)["OWNER_TYPE"] == owner_code(kind)]
 

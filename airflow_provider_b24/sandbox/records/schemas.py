@@ -50,7 +50,7 @@ _CONTACTS = {"HAS_PHONE": "N", "HAS_EMAIL": "N", "HAS_IMOL": "N"}
 class Schema:
     """One kind of record.
 
-    :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `notification`.
+    :param kind: such as `lead`, `item:147`, `task` or `productrow`.
     :param fields: by name in the rows.
     :param entity_type_id: what `crm.item.*` calls the type; 0 outside the CRM.
     :param stage: the field that says where a record stands, empty where there is none.
@@ -280,6 +280,30 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
                 ),
                 0.0,
             ),
+        },
+    ),
+    "payment": (
+        field_lists.PAYMENT,
+        0,
+        "",
+        (),
+        "",
+        {"PAID": "N", "PAY_SYSTEM_ID": 1, "PAY_SYSTEM_NAME": "Cash", "SUM": 0.0, "CURRENCY": "USD"},
+    ),
+    "paymentproduct": (field_lists.PAYMENT_PRODUCT, 0, "", (), "", {"QUANTITY": 1.0}),
+    "paymentdelivery": (field_lists.PAYMENT_DELIVERY, 0, "", (), "", {"QUANTITY": 1.0}),
+    "delivery": (
+        field_lists.DELIVERY,
+        0,
+        "",
+        (),
+        "",
+        {
+            "DEDUCTED": "N",
+            "DELIVERY_ID": 1,
+            "DELIVERY_NAME": "Courier",
+            "PRICE_DELIVERY": 0.0,
+            "CURRENCY": "USD",
         },
     ),
     "recurring": (field_lists.RECURRING, 0, "", (), "", {}),
