@@ -227,7 +227,7 @@ def _name(payable: _Payable) -> str:
 def _thing(call: MethodCall, payable: _Payable, payment: int, number: int) -> int:
     """Return the number of what is paid for; it belongs to the record that the payment belongs to."""
     table, owner = call.portal.store.table(payable.thing), call.portal.store.table("payment").row(payment)
-    if number not in table or any(table.row(number)[name] != owner[name] for name in _OWNER_FIELDS):
+    if number not in table or any(table.row(number).get(name) != owner[name] for name in _OWNER_FIELDS):
         raise _refusal(payable.missing)
     return number
 

@@ -104,7 +104,10 @@ def _set(call: MethodCall) -> dict[str, Any]:
     for name in ("ownerId", "ownerType", "productRows"):
         call.require(name)
     kind, owner = _owner(call, call.text("OWNERTYPE"), call.integer("OWNERID"))
-    _replace(call, kind, owner, call.sequence("PRODUCTROWS"))
+    given = call.sequence("PRODUCTROWS")
+    for row in given:
+        call.portal.store.check(products.KIND, row if isinstance(row, dict) else {})
+    _replace(call, kind, owner, given)
     rows = products.rows_of(_table(call), kind, owner)
     return {"productRows": _written(call, rows)}
 
@@ -138,7 +141,8 @@ def _older_set(kind: str) -> Callable[[MethodCall], Any]:
         for row in rows:
             _check_discount(_plain(row) if isinstance(row, dict) else {})
         # Newer methods number the rows, older ones leave that to the caller.
-        _replace(call, kind, owner, [{"SORT": 0} | row for row in rows if isinstance(row, dict)])
+        numbered = [{"SORT": 0} | row for row in rows if isinstance(row, dict)]
+        _replace(call, kind, owner, numbered, strict=False)
         return True
 
     return run
@@ -188,8 +192,11 @@ def _existing(call: MethodCall) -> int:
     return number
 
 
-def _replace(call: MethodCall, kind: str, owner: int, rows: list[Any]) -> None:
-    """Let a record have these rows and no others; one with the number of a row of it changes that."""
+def _replace(call: MethodCall, kind: str, owner: int, rows: list[Any], *, strict: bool = True) -> None:
+    """Let a record have these rows and no others; one with the number of a row of it changes that.
+
+    :param strict: refuse values that do not fit; else they count as nothing, as the older methods have it.
+    """
     store, user_id = call.portal.store, call.caller.user.id
     left = set(products.rows_of(_table(call), kind, owner))
     for row in rows:
@@ -198,15 +205,15 @@ def _replace(call: MethodCall, kind: str, owner: int, rows: list[Any]) -> None:
         number = int(text) if text.isdecimal() else 0
         if number in left:
             left.remove(number)
-            store.change(products.KIND, number, given, user_id, strict=True)
+            store.change(products.KIND, number, given, user_id, strict=strict)
         else:
-            left.discard(_create(call, kind, owner, given))
+            _create(call, kind, owner, given, strict=strict)
     for number in left:
         store.remove(products.KIND, number, user_id)
     store.sum_up(kind, owner, user_id)
 
 
-def _create(call: MethodCall, kind: str, owner: int, given: Mapping[str, Any]) -> int:
+def _create(call: MethodCall, kind: str, owner: int, given: Mapping[str, Any], *, strict: bool = True) -> int:
     table, plain = _table(call), _plain(given)
     made: dict[str, Any] = dict(given)
     product = plain.get("PRODUCTID")
@@ -219,13 +226,13 @@ def _create(call: MethodCall, kind: str, owner: int, given: Mapping[str, Any]) -
         made["SORT"] = max((table.row(row).get("SORT", 0) for row in rows), default=0) + 10
     made = {name: value for name, value in made.items() if str(name).upper().replace("_", "") != "ID"}
     made |= {"OWNER_ID": owner, "OWNER_TYPE": products.owner_code(kind)}
-    return call.portal.store.create(products.KIND, made, call.caller.user.id, strict=True)
+    return call.portal.store.create(products.KIND, made, call.caller.user.id, strict=strict)
 
 
 def _sum_up(call: MethodCall, row: Mapping[str, Any]) -> None:
-    kind = products.owner_kind(row["OWNER_TYPE"])
-    if kind is not None and row["OWNER_ID"] in call.portal.store.table(kind):
-        call.portal.store.sum_up(kind, row["OWNER_ID"], call.caller.user.id)
+    kind, owner = products.owner_kind(str(row.get("OWNER_TYPE"))), row.get("OWNER_ID")
+    if kind is not None and owner in call.portal.store.table(kind):
+        call.portal.store.sum_up(kind, int(str(owner)), call.caller.user.id)
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:

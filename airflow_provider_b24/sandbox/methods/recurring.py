@@ -132,7 +132,7 @@ def _delete(call: MethodCall) -> bool:
 def _expose(call: MethodCall) -> dict[str, int]:
     number, store = _existing(call), call.portal.store
     row = dict(_table(call).row(number))
-    template, params = row["DEAL_ID"], row["PARAMS"]
+    template, params = row["DEAL_ID"], read_params(row.get("PARAMS") or {})
     if template not in store.table("deal"):
         raise RestError(400, "", "Recurring deal is not found.")
     today = _today(call)
@@ -198,7 +198,8 @@ def _next(call: MethodCall, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return when the next deal is made, and whether there is one at all."""
     today = _today(call)
     start = row.get("START_DATE") or moment_of(today)
-    following = next_day({**row, "START_DATE": start}, today)
+    params = read_params(row.get("PARAMS") or {})
+    following = next_day({**row, "START_DATE": start, "PARAMS": params}, today)
     # Who has made its last deal is not active any more.
     over = {"ACTIVE": "N"} if following is None and row.get("COUNTER_REPEAT") else {}
     return {"START_DATE": start, "NEXT_EXECUTION": moment_of(following), **over}

@@ -71,7 +71,13 @@ def in_order(bindings: Iterable[Binding]) -> tuple[Binding, ...]:
 def added(
     bindings: tuple[Binding, ...], number: int, sort: int | None = None, *, primary: bool = False
 ) -> tuple[Binding, ...]:
-    """Return bindings with one more, at the end unless `sort` says otherwise."""
+    """Return bindings with one more, at the end unless `sort` says otherwise.
+
+    :param bindings: in their order, without this one.
+    """
+    if bindings and sort is None and not primary:
+        # A company may have thousands of contacts: their order is not made anew for one more.
+        return (*bindings, Binding(number, bindings[-1].sort + _STEP, primary=False))
     new = Binding(number, next_sort(bindings) if sort is None else sort, primary)
     return in_order([new, *bindings] if primary else [*bindings, new])
 

@@ -46,7 +46,7 @@ def rows_of(table: Table, kind: str, number: int) -> list[int]:
         return []
     order = {name: "ASC" for name in ("SORT", "ID") if name in table.schema.fields}
     found = table.all(filters.ITEM, filter_by={"=ownerId": number}, order=order)
-    return [row for row in found if table.row(row)["OWNER_TYPE"] == owner_code(kind)]
+    return [row for row in found if table.row(row).get("OWNER_TYPE") == owner_code(kind)]
 
 
 def totals(table: Table, kind: str, number: int) -> dict[str, float]:

@@ -139,7 +139,7 @@ class Store:
             numbers.append(table.add({**times, **_titled(table, chosen), **values}, chosen))
             self._answer_bindings(table, chosen, ())
         if kind == products.KIND:
-            for owner in {(row["OWNER_TYPE"], row["OWNER_ID"]) for row in map(table.row, numbers)}:
+            for owner in {(row.get("OWNER_TYPE"), row.get("OWNER_ID")) for row in map(table.row, numbers)}:
                 self._sum_up(*owner)
         return numbers
 
@@ -165,6 +165,13 @@ class Store:
         self._answer_bindings(table, chosen, ())
         self._tell(table, chosen, "add", user_id, moved=bool(schema.stage))
         return chosen
+
+    def check(self, kind: str, given: Mapping[str, Any]) -> None:
+        """Write nothing, and refuse values that do not fit.
+
+        :raises RestError: for such a value.
+        """
+        self._read(self.table(kind), given, strict=True)
 
     def change(
         self, kind: str, number: int, given: Mapping[str, Any], user_id: int, *, strict: bool = False
@@ -282,10 +289,15 @@ class Store:
         told = products.totals(self._tables[products.KIND], table.schema.kind, number)
         return {name: value for name, value in told.items() if name in table.schema.fields}
 
-    def _sum_up(self, code: str, number: int) -> None:
+    def _sum_up(self, code: object, number: object) -> None:
         """Set the sum of a record whose products were seeded."""
-        table = self._tables.get(products.owner_kind(code) or "")
-        if table is not None and number in table and table.row(number).get("IS_MANUAL_OPPORTUNITY") != "Y":
+        table = self._tables.get(products.owner_kind(str(code)) or "")
+        if (
+            table is not None
+            and isinstance(number, int)
+            and number in table
+            and table.row(number).get("IS_MANUAL_OPPORTUNITY") != "Y"
+        ):
             table.update(number, self._totals(table, number))
 
     def _update(self, table: Table, number: int, values: Mapping[str, Any]) -> None:
@@ -319,8 +331,7 @@ class Store:
             relation = relation_of(owner)
             if relation is None or relation.to != kind:
                 continue
-            # Their rows are changed meanwhile, their numbers are not.
-            for there in table:
+            for there in table.holding(relation.key):
                 bindings = bindings_of(relation, table.row(there))
                 if any(binding.number == number for binding in bindings):
                     table.update(there, _bound(table, without(bindings, number)))

@@ -113,6 +113,20 @@ def test_older_methods_have_the_same_rows(rest: Any, kind: str, code: str) -> No
     assert rest.result(f"crm.{kind}.productrows.get", {"id": 1}) == []
 
 
+def test_a_set_with_a_wrong_row_changes_nothing(rest: Any, error_of: Any) -> None:
+    rest.portal.add_records("deal", 1)
+    add(rest, price=3)
+    given = {"ownerId": 1, "ownerType": "D", "productRows": [{"price": 4}, {"price": "much"}]}
+    refused = error_of(rest.webhook("crm.item.productrow.set", given))
+    assert refused[:2] == (400, "CRM_FIELD_ERROR_VALUE_NOT_VALID")
+    assert item(rest)["opportunity"] == 3
+    # For the older methods it is nothing.
+    rows = [{"PRICE": "much", "QUANTITY": "some"}, {"PRICE": 4}]
+    rest.result("crm.deal.productrows.set", {"id": 1, "rows": rows})
+    assert [row["QUANTITY"] for row in rest.result("crm.deal.productrows.get", {"id": 1})] == [1, 1]
+    assert item(rest)["opportunity"] == 4
+
+
 def test_products_are_a_change_of_the_record(live_portal: Any, rest: Any, robot_handler: Any) -> None:
     live_portal.add_records("deal", 1)
     rest.application("event.bind", {"event": "ONCRMDEALUPDATE", "handler": robot_handler.url})

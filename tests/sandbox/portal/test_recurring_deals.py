@@ -104,7 +104,7 @@ def test_settings_go_with_the_deal_of_the_template(rest: Any, error_of: Any) -> 
 
 
 def test_settings_without_a_deal_are_deleted(live_portal: Any, rest: Any, robot_handler: Any) -> None:
-    [number] = live_portal.add_records("recurring", [{"DEAL_ID": 99, "PARAMS": {}}])
+    [number] = live_portal.add_records("recurring", [{"DEAL_ID": 99}])
     rest.application("event.bind", {"event": "ONCRMDEALRECURRINGDELETE", "handler": robot_handler.url})
     assert rest.result(f"{METHODS}.delete", {"id": number}) is True
     assert [call.fields["data"] for call in live_portal.event_calls] == [{"FIELDS": {"ID": number}}]
