@@ -67,7 +67,7 @@ def _execute(call: MethodCall) -> bool:
     if number <= 0:
         raise RestError(400, "", "Incorrect parameter OWNER_ID.")
     # The answer says that CRM has heard of it, not that anything has moved.
-    if number in table and table.schema.stage:
+    if number in table:
         _move(call, client_id, code, table, number)
     return True
 

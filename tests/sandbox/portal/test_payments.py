@@ -108,6 +108,10 @@ def test_a_product_is_paid_for_once(rest: Any, error_of: Any) -> None:
     assert (available(), total(rest)) == ([(1, 3)], 0)
     rest.result(f"{PAYMENT}.delete", {"id": 2})
     assert available() == [(1, 3), (2, 1)]
+    # A product that is gone is in no payment any more.
+    pay_for(rest, 1, 2, 1)
+    rest.result("crm.item.productrow.delete", {"id": 2})
+    assert rest.result(f"{PAYMENT}.product.list", {"paymentId": 1, "filter": {}}) == []
 
 
 @pytest.mark.usefixtures("deal")

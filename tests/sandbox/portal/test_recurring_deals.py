@@ -22,6 +22,10 @@ def add(rest: Any, deal: int, **fields: Any) -> int:
     return int(rest.result(f"{METHODS}.add", {"fields": {"DEAL_ID": deal, **fields}}))
 
 
+def prices(rest: Any, deal: int) -> list[float]:
+    return [row["PRICE"] for row in rest.result("crm.deal.productrows.get", {"id": deal})]
+
+
 def test_a_template_is_a_copy_of_a_deal(rest: Any) -> None:
     fields = {"TITLE": "Rent", "CONTACT_IDS": [4, 5], "UF_CRM_FLAT": "12", "STAGE_ID": "WON"}
     rest.portal.add_records("deal", [fields])
@@ -37,6 +41,7 @@ def test_a_template_is_a_copy_of_a_deal(rest: Any) -> None:
     template = rest.result("crm.deal.get", {"id": 2})
     assert (template["TITLE"], template["IS_RECURRING"], template["UF_CRM_FLAT"]) == ("Rent", "Y", "12")
     assert template["OPPORTUNITY"] == "700.00"
+    assert prices(rest, 2) == prices(rest, 1) == [700]
     assert rest.result("crm.deal.get", {"id": 1})["IS_RECURRING"] == "N"
 
 
@@ -55,6 +60,7 @@ def test_a_template_makes_deals(live_portal: Any, rest: Any, robot_handler: Any)
         "N",
     )
     assert (deal["IS_RECURRING"], deal["CONTACT_ID"], deal["OPPORTUNITY"]) == ("N", "4", "700.00")
+    assert prices(rest, 3) == [700]
     assert deal["BEGINDATE"] > deal["DATE_CREATE"]
     assert deal["CLOSEDATE"] > deal["BEGINDATE"]
     assert [call.fields["event"] for call in live_portal.event_calls] == [
