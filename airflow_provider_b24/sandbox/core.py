@@ -345,7 +345,7 @@ class PortalCore(World):
         """Return the records behind the methods.
 
         :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`; what people were
-            told by `im.notify.system.add` is in `notification`.
+            told by `im.notify.*` is in `notification`.
         :raises ValueError: when there is no such kind.
         """
         with self.changed:
@@ -416,14 +416,7 @@ class PortalCore(World):
             _log.warning("The handler of %s, %s, %s", call.fields.get("event"), call.url, outcome)
 
     def _automate(self, change: Change) -> None:
-        if change.verb == "delete" or change.kind in (
-            "task",
-            "user",
-            "department",
-            "notification",
-            "status",
-            "userfield",
-        ):
+        if change.verb == "delete" or not self.store.table(change.kind).schema.entity_type_id:
             return
         started = [
             (automation.steps, 0)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
 
 FILE = Path(__file__).with_name("facts.json")
 # What stands in examples because of the portal they were made with, not by the method.
@@ -34,6 +34,13 @@ class Facts(NamedTuple):
     answer: list[str]
 
 
+def known_methods() -> dict[str, str]:
+    """Return the names of all methods that the portal has, by themselves in small letters; REST 3.0 included."""
+    return {name.lower(): name for name in all_methods_of_rest3()} | {
+        name: method.name for name, method in all_methods().items()
+    }
+
+
 def load() -> dict[str, Facts]:
     """Return the facts by method."""
     return {name: Facts(**facts) for name, facts in json.loads(FILE.read_text(encoding="utf-8")).items()}
@@ -42,7 +49,7 @@ def load() -> dict[str, Facts]:
 def make(specifications: Path) -> None:
     """Write the file."""
     methods = json.loads(specifications.read_text(encoding="utf-8"))
-    known = all_methods()
+    known = known_methods()
     nothing: dict[str, list[str]] = {"params": [], "answer": []}
     facts = {
         name: _facts(method) if name.lower() in known else nothing for name, method in sorted(methods.items())

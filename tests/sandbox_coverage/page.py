@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from airflow_provider_b24.sandbox.methods import all_methods
-
-from .facts import Facts, load
+from .facts import Facts, known_methods, load
 from .session import Seen, watch
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox-coverage.md"
@@ -39,7 +37,7 @@ def rows() -> list[Row]:
     return [
         _row(name, facts, seen[name.lower()])
         for name, facts in load().items()
-        if name.lower() in all_methods()
+        if name.lower() in known_methods()
     ]
 
 
@@ -62,7 +60,8 @@ def text() -> str:
     have = {row.method for row in found}
     params, missing_params = sum(row.params for row in found), sum(len(row.params_missing) for row in found)
     answer, missing_answer = sum(row.answer for row in found), sum(len(row.answer_missing) for row in found)
-    own = sorted(method.name for method in all_methods().values() if method.name not in facts)
+    documented = {name.lower() for name in facts}
+    own = sorted(name for lower, name in known_methods().items() if lower not in documented)
     return f"""# What the sandbox portal has
 
 {_INTRODUCTION}

@@ -9,7 +9,7 @@ from unittest import mock
 
 from airflow_provider_b24.sandbox import AskPerson, CallRobot, SandboxPortal
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.method import Listing, MethodCall
+from airflow_provider_b24.sandbox.method import Listing, MethodCall, Rest3Call
 
 from .facts import paths
 
@@ -32,6 +32,8 @@ _LEAD = ["crm", "CCrmDocumentLead", "LEAD_1"]
 _STEPS = base64.b64encode(b'[{"type": "finish"}]').decode()
 _PHONES = {"PHONE": [{"VALUE": "1"}], "EMAIL": [{"VALUE": "a@b.cc"}], "IM": [{"VALUE": "x"}]}
 _TASK = {"taskId": 1}
+# Before the name of a method of REST 3.0.
+_REST3 = "api/"
 
 
 class Seen(NamedTuple):
@@ -52,15 +54,15 @@ class _Watched(dict[str, Any]):
         self.read: set[str] = set()
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
+        self.read.add(key.upper())
         return super().get(key, default)
 
     def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
+        self.read.add(key.upper())
         return super().__getitem__(key)
 
     def __contains__(self, key: object) -> bool:
-        self.read.add(str(key))
+        self.read.add(str(key).upper())
         return super().__contains__(key)
 
     def items(self) -> Any:
@@ -79,7 +81,8 @@ def watch() -> dict[str, Seen]:
         portal.records("item:147")
         for method, params in _calls(portal):
             read, result = _call(portal, method, params)
-            known = seen.setdefault(method.lower(), Seen(set(), set()))
+            name = method.removeprefix(_REST3).lower()
+            known = seen.setdefault(name, Seen(set(), set()))
             known.read.update(read)
             known.answer.update(paths(result))
     return seen
@@ -87,10 +90,16 @@ def watch() -> dict[str, Seen]:
 
 def _call(portal: SandboxPortal, method: str, params: dict[str, Any]) -> tuple[set[str], Any]:
     caller = portal.callers.by_token(portal.application.access_token)
-    call = MethodCall(portal, caller, method.lower(), params)
-    call.params = watched = _Watched(call.params)
+    newer = method.startswith(_REST3)
+    name = method.removeprefix(_REST3).lower()
+    watched = _Watched(params if newer else {key.upper(): value for key, value in params.items()})
     try:
-        result = portal.methods[method.lower()].run(call)
+        if newer:
+            result = portal.methods3[name].run(Rest3Call(portal, caller, watched))
+        else:
+            call = MethodCall(portal, caller, name, params)
+            call.params = watched
+            result = portal.methods[name].run(call)
     except RestError as refusal:
         raise RuntimeError(f"{method} {params}: {refusal}") from None
     return watched.read, result.result if isinstance(result, Listing) else result
@@ -103,6 +112,7 @@ def _calls(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _own_fields_and_directories()
         yield from _tasks_and_people()
         yield from _application()
+        yield from _notifications()
         yield from _processes(portal)
 
 
@@ -215,6 +225,9 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "event.offline.clear", {"process_id": "x", "id": [1]}
     yield "event.offline.clear", {"process_id": "x", "message_id": [1]}
     yield "event.unbind", {**offline, "handler": "", "auth_type": 0}
+
+
+def _notifications() -> Iterator[tuple[str, dict[str, Any]]]:
     note = {
         "USER_ID": 1,
         "MESSAGE": "x",
@@ -223,7 +236,19 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
         "SUB_TAG": "s",
         "ATTACH": [{"MESSAGE": "x"}],
     }
-    yield "im.notify.system.add", note
+    yield "im.notify.personal.add", {**note, "CLIENT_ID": "x"}
+    yield "im.notify.system.add", {**note, "TAG": "", "CLIENT_ID": "x"}
+    yield "im.notify.get", {"LAST_ID": 9, "LAST_TYPE": 3, "LIMIT": 9, "CONVERT_TEXT": "Y"}
+    wanted = {"SEARCH_TYPE": "rest", "SEARCH_TYPES": ["rest"], "SEARCH_AUTHORS": [1], "SEARCH_TEXT": "x"}
+    days = {"SEARCH_DATE": "", "SEARCH_DATE_FROM": "", "SEARCH_DATE_TO": "", "GROUP_TAG": "", "LIMIT": 9}
+    yield "im.notify.history.search", {**wanted, **days, "CONVERT_TEXT": "N"}
+    yield "im.notify.schema.get", {}
+    yield "im.notify.read", {"ID": 1, "ACTION": "Y", "ONLY_CURRENT": "Y"}
+    yield "im.notify.read.list", {"IDS": [1], "ACTION": "Y"}
+    yield "im.notify.read.all", {}
+    yield "im.notify.answer", {"NOTIFY_ID": 1, "ANSWER_TEXT": "x"}
+    yield "im.notify.confirm", {"NOTIFY_ID": 1, "NOTIFY_VALUE": "Y"}
+    yield "im.notify.delete", {"SUB_TAG": "s", "CLIENT_ID": "x"}
 
 
 def _processes(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:

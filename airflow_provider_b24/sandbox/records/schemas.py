@@ -1,8 +1,7 @@
 """The fields of every kind of record, as the `fields` methods tell them.
 
-Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/object-fields.html,
-https://apidocs.bitrix24.com/api-reference/tasks/fields.html and
-https://apidocs.bitrix24.com/api-reference/user/user-fields.html.
+Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/object-fields.html
+and https://apidocs.bitrix24.com/api-reference/user/user-fields.html.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox.records import collaboration
 from airflow_provider_b24.sandbox.records.fields import ANY, Field, FieldType
 
 if TYPE_CHECKING:
@@ -129,24 +129,6 @@ crm_contact m: CONTACT_IDS
 crm_entity: PARENT_ID_1 PARENT_ID_2
 integer: WEBFORM_ID
 """
-# A task's title is found by a pattern with `%` and `_`.
-_TASK = """
-integer r: ID
-pattern q: TITLE
-string: DESCRIPTION GUID SITE_ID XML_ID
-integer q: CREATED_BY RESPONSIBLE_ID
-integer: PARENT_ID GROUP_ID STAGE_ID SPRINT_ID BACKLOG_ID FLOW_ID FORUM_ID FORUM_TOPIC_ID OUTLOOK_VERSION
-integer: CHANGED_BY STATUS_CHANGED_BY CLOSED_BY TIME_ESTIMATE TIME_SPENT_IN_LOGS DURATION_PLAN DURATION_FACT
-integer: COMMENTS_COUNT SERVICE_COMMENTS_COUNT NEW_COMMENTS_COUNT EXCHANGE_ID MATCH_WORK_TIME
-double: SORTING
-enum: STATUS PRIORITY MARK MULTITASK NOT_VIEWED REPLICATE ADD_IN_REPORT ALLOW_CHANGE_DEADLINE
-enum: ALLOW_TIME_TRACKING TASK_CONTROL DURATION_TYPE SUBORDINATE FAVORITE IS_MUTED IS_PINNED IS_PINNED_IN_GROUP
-enum: FORKED_BY_TEMPLATE_ID DESCRIPTION_IN_BBCODE
-datetime: CREATED_DATE CHANGED_DATE STATUS_CHANGED_DATE CLOSED_DATE ACTIVITY_DATE DATE_START DEADLINE
-datetime: START_DATE_PLAN END_DATE_PLAN VIEWED_DATE EXCHANGE_MODIFIED
-array m: ACCOMPLICES AUDITORS CHECKLIST TAGS UF_CRM_TASK UF_TASK_WEBDAV_FILES
-mail_message: UF_MAIL_MESSAGE
-"""
 _USER = """
 integer r: ID
 boolean: ACTIVE
@@ -171,13 +153,6 @@ integer: SORT
 integer q: PARENT
 user: UF_HEAD
 """
-_NOTIFICATION = """
-integer r: ID
-user: USER_ID
-string: MESSAGE MESSAGE_OUT TAG SUB_TAG CLIENT_ID
-any: ATTACH
-"""
-
 _STATUS = """
 integer r: ID
 string i q: ENTITY_ID STATUS_ID
@@ -310,6 +285,7 @@ def _item_schema(number: int) -> Schema:
 
 _OLD_TIMES = ("DATE_CREATE", "DATE_MODIFY", "LAST_ACTIVITY_TIME")
 _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]] = {
+    **collaboration.KINDS,
     "lead": (
         _LEAD,
         1,
@@ -369,41 +345,6 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
             "IS_MY_COMPANY": "N",
         },
     ),
-    "task": (
-        _TASK,
-        0,
-        "",
-        ("CREATED_DATE", "CHANGED_DATE", "STATUS_CHANGED_DATE", "ACTIVITY_DATE"),
-        "Task #",
-        {
-            "STATUS": "2",
-            "PRIORITY": "1",
-            "DURATION_TYPE": "days",
-            "DESCRIPTION": "",
-            "DESCRIPTION_IN_BBCODE": "Y",
-            "SITE_ID": "s1",
-            **dict.fromkeys(("CREATED_BY", "RESPONSIBLE_ID", "CHANGED_BY"), 1),
-            **dict.fromkeys(("GROUP_ID", "STAGE_ID", "TIME_ESTIMATE", "NEW_COMMENTS_COUNT"), 0),
-            **dict.fromkeys(
-                (
-                    "MULTITASK",
-                    "NOT_VIEWED",
-                    "REPLICATE",
-                    "ADD_IN_REPORT",
-                    "ALLOW_CHANGE_DEADLINE",
-                    "ALLOW_TIME_TRACKING",
-                    "TASK_CONTROL",
-                    "MATCH_WORK_TIME",
-                    "FAVORITE",
-                    "IS_MUTED",
-                    "IS_PINNED",
-                    "IS_PINNED_IN_GROUP",
-                    "SUBORDINATE",
-                ),
-                "N",
-            ),
-        },
-    ),
     "user": (
         _USER,
         0,
@@ -421,7 +362,6 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "department": (_DEPARTMENT, 0, "", (), "", {"SORT": 500}),
-    "notification": (_NOTIFICATION, 0, "", (), "", {}),
     "status": (_STATUS, 0, "", (), "", {"SORT": 10, "SYSTEM": "N"}),
     "userfield": (
         _USERFIELD,
