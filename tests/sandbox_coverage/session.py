@@ -110,7 +110,10 @@ def _calls(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
     with mock.patch.object(portal.queue_server, "_enqueue", lambda call: call):
         yield from _records()
         yield from _own_fields_and_directories()
-        yield from _tasks_and_people()
+        yield from _tasks()
+        yield from _belongings_of_tasks(portal)
+        yield "tasks.task.delete", _TASK
+        yield from _people()
         yield from _application()
         yield from _notifications()
         yield from _processes(portal)
@@ -166,12 +169,18 @@ def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "crm.status.delete", {"id": 1, "params": {"FORCED": "Y"}}
 
 
-def _tasks_and_people() -> Iterator[tuple[str, dict[str, Any]]]:
+def _tasks() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "tasks.task.getFields", {}
     fields = {"TITLE": "x", "ACCOMPLICES": [1], "AUDITORS": [2], "TAGS": ["a"]}
     yield "tasks.task.add", {"fields": fields}
     more = {"WITH_RESULT_INFO": True, "WITH_TIMER_INFO": True, "WITH_PARSED_DESCRIPTION": True}
-    listing = {"order": {"ID": "ASC"}, "filter": {"ID": 1}, "select": ["*"], "params": more, "start": 0}
+    listing = {
+        "order": {"ID": "ASC"},
+        "filter": {"ID": 1},
+        "select": ["*", "COUNTERS"],
+        "params": more,
+        "start": 0,
+    }
     yield "tasks.task.list", listing
     yield "tasks.task.get", {**_TASK, "select": ["*"]}
     yield "tasks.task.update", {**_TASK, "fields": {"TITLE": "y"}}
@@ -189,8 +198,34 @@ def _tasks_and_people() -> Iterator[tuple[str, dict[str, Any]]]:
         "mute",
         "unmute",
     )
-    for verb in (*moves, "favorite.add", "favorite.remove", "delete"):
+    for verb in (*moves, "startwatch", "stopwatch", "favorite.add", "favorite.remove"):
         yield f"tasks.task.{verb}", {"id": 1} if verb in ("pin", "unpin", "mute", "unmute") else _TASK
+
+
+def _belongings_of_tasks(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "tasks.task.history.list", {**_TASK, "filter": {"FIELD": "NEW"}, "order": {"createdDate": "ASC"}}
+    yield "tasks.task.getaccess", {**_TASK, "users": [1]}
+    yield f"{_REST3}tasks.task.access.get", {"id": 1}
+    yield "tasks.task.counters.get", {"userId": 1, "groupId": 0, "type": "view_all"}
+    file = portal.add_file("a.txt", b"x")
+    yield "tasks.task.files.attach", {**_TASK, "fileId": file}
+    yield f"{_REST3}tasks.task.file.attach", {**_TASK, "fileIds": [file]}
+    for family in ("", "access.", "chat.message.", "file."):
+        name = "id" if family != "file." else "taskId"
+        yield f"{_REST3}tasks.task.{family}field.get", {"name": name, "select": None}
+        yield f"{_REST3}tasks.task.{family}field.list", {"select": None}
+    text = {"taskId": 1, "text": "x"}
+    yield f"{_REST3}tasks.task.chat.message.send", {"fields": text}
+    yield f"{_REST3}tasks.task.result.add", {"fields": text}
+    yield f"{_REST3}tasks.task.result.addfromchatmessage", {"fields": {"messageId": 1}}
+    yield f"{_REST3}tasks.task.result.update", {"id": 2, "fields": {"text": "y"}}
+    yield f"{_REST3}tasks.task.result.delete", {"id": 2}
+    yield "tasks.task.result.addFromComment", {"commentId": 1}
+    yield "tasks.task.result.list", _TASK
+    yield "tasks.task.result.deleteFromComment", {"commentId": 1}
+
+
+def _people() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "user.add", {"EMAIL": "c@portal.example", "NAME": "Cleo"}
     yield "user.update", {"ID": 3, "PERSONAL_CITY": "Berlin"}
     everybody = {"sort": "ID", "order": "ASC", "ADMIN_MODE": True, "start": 0, "IMAGE_RESIZE": "small"}

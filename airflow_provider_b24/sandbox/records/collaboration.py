@@ -29,6 +29,30 @@ datetime: START_DATE_PLAN END_DATE_PLAN VIEWED_DATE EXCHANGE_MODIFIED
 array m: ACCOMPLICES AUDITORS CHECKLIST TAGS UF_CRM_TASK UF_TASK_WEBDAV_FILES
 mail_message: UF_MAIL_MESSAGE
 """
+_HISTORY = """
+integer r: ID
+integer: TASK_ID USER_ID
+datetime: CREATED_DATE
+string: FIELD FROM_VALUE TO_VALUE
+"""
+# What is written in a task's chat; in older task cards it is a comment.
+_MESSAGE = """
+integer r: ID
+integer: TASK_ID CREATED_BY
+datetime: CREATED_DATE
+string: TEXT
+"""
+_RESULT = """
+integer r: ID
+integer: TASK_ID CREATED_BY MESSAGE_ID
+datetime: CREATED_DATE UPDATED_DATE
+string: TEXT
+enum: STATUS
+"""
+_FILE = """
+integer r: ID
+integer: TASK_ID CREATED_BY FILE_ID
+"""
 _NOTIFICATION = """
 integer r: ID
 user: USER_ID AUTHOR_ID
@@ -76,6 +100,10 @@ KINDS: Mapping[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]
             ),
         },
     ),
+    "task_history": (_HISTORY, 0, "", ("CREATED_DATE",), "", {}),
+    "task_message": (_MESSAGE, 0, "", ("CREATED_DATE",), "", {"CREATED_BY": 1, "TEXT": ""}),
+    "task_result": (_RESULT, 0, "", ("CREATED_DATE",), "", {"CREATED_BY": 1, "TEXT": "", "STATUS": "open"}),
+    "task_file": (_FILE, 0, "", (), "", {"CREATED_BY": 1}),
     "notification": (
         _NOTIFICATION,
         0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
@@ -25,6 +25,10 @@ _NEVER_MISSING = (
     "contact",
     "company",
     "task",
+    "task_history",
+    "task_message",
+    "task_result",
+    "task_file",
     "user",
     "department",
     "notification",
@@ -45,6 +49,7 @@ class Change:
 
     :param stage: where it stands, empty for records that stand nowhere.
     :param moved: whether it has come there just now: created there, or moved.
+    :param changed: of an update, what each changed field was before.
     """
 
     kind: str
@@ -53,6 +58,7 @@ class Change:
     stage: str
     moved: bool
     user_id: int
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -76,7 +82,8 @@ class Store:
         """
         if kind not in self._tables:
             self._tables[kind] = Table(schema_of(kind))
-            self.seed("status", stages_of(int(kind.removeprefix("item:"))))
+            if kind.startswith("item:"):
+                self.seed("status", stages_of(int(kind.removeprefix("item:"))))
         return self._tables[kind]
 
     def staged(self) -> list[str]:
@@ -226,11 +233,21 @@ class Store:
                 "PREVIOUS_STAGE_ID": before,
             }
             values |= {name: value for name, value in moves.items() if name in schema.fields}
-        table.update(number, values)
-        self._tell(table, number, "update", user_id, moved=moved)
+        changed = table.update(number, values)
+        self._tell(table, number, "update", user_id, moved=moved, changed=changed)
 
-    def _tell(self, table: Table, number: int, verb: Verb, user_id: int, *, moved: bool) -> None:
-        change = Change(table.schema.kind, number, verb, _stage(table, number), moved=moved, user_id=user_id)
+    def _tell(
+        self,
+        table: Table,
+        number: int,
+        verb: Verb,
+        user_id: int,
+        *,
+        moved: bool,
+        changed: Mapping[str, Any] | None = None,
+    ) -> None:
+        stage = _stage(table, number)
+        change = Change(table.schema.kind, number, verb, stage, moved, user_id, changed or {})
         for listener in self.listeners:
             listener(change)
 
