@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
 
+from .accidents import counts
+
 FILE = Path(__file__).with_name("facts.json")
 # What stands in examples because of the portal they were made with, not by the method.
 _ACCIDENTAL = re.compile(r"UF_|uf[A-Z]|PARENT_ID_|parentId\d|.*\.\d+$|\d+$")
@@ -52,21 +54,23 @@ def make(specifications: Path) -> None:
     known = known_methods()
     nothing: dict[str, list[str]] = {"params": [], "answer": []}
     facts = {
-        name: _facts(method) if name.lower() in known else nothing for name, method in sorted(methods.items())
+        name: _facts(name, method) if name.lower() in known else nothing
+        for name, method in sorted(methods.items())
     }
     lines = (f"{json.dumps(name)}: {json.dumps(said)}" for name, said in facts.items())
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _facts(method: Mapping[str, Any]) -> dict[str, list[str]]:
+def _facts(name: str, method: Mapping[str, Any]) -> dict[str, list[str]]:
     # A page without parameters has been read as if those of its answer were some.
     params = [param["name"] for param in method.get("params", ())]
     if "isRequired" in str(method.get("resultExample")):
-        params = [name for name in params if name in ("entityTypeId", "useOriginalUfNames")]
-    params = [name for name in params if name not in ("result", "time")]
+        params = [param for param in params if param in ("entityTypeId", "useOriginalUfNames")]
+    params = [param for param in params if param not in ("result", "time") and counts(name, param)]
     found = sorted(set(paths(method.get("resultExample", {}).get("result"))))
     # Some examples have what stands beside the result within it.
-    return {"params": params, "answer": [path for path in found if path.partition(".")[0] != "time"]}
+    answer = [path for path in found if path.partition(".")[0] != "time" and counts(name, path)]
+    return {"params": params, "answer": answer}
 
 
 def paths(value: object, at: str = "", depth: int = _DEPTH) -> Iterator[str]:

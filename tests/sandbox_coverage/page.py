@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from .accidents import ACCIDENTS
 from .facts import Facts, known_methods, load
 from .session import Seen, watch
 
@@ -80,6 +81,12 @@ It has {len(own)} more, which have no specification: {_listed(own, 99)}.
 | --- | --- | --- | --- | --- |
 {_table(found)}
 
+## What is not counted
+
+| Method | Parameter or field | Why |
+| --- | --- | --- |
+{_accidents()}
+
 ## Methods that it does not have
 
 {_left(set(facts) - have)}
@@ -91,6 +98,13 @@ def _table(found: Iterable[Row]) -> str:
         f"| `{row.method}` | {row.params - len(row.params_missing)} of {row.params} | {_listed(row.params_missing)} "
         f"| {row.answer - len(row.answer_missing)} of {row.answer} | {_listed(row.answer_missing)} |"
         for row in found
+    )
+
+
+def _accidents() -> str:
+    return "\n".join(
+        f"| {_listed(list(accident.methods))} | `{accident.name}` | {accident.reason} |"
+        for accident in ACCIDENTS
     )
 
 

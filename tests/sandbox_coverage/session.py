@@ -149,7 +149,7 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
-    made = {"FIELD_NAME": "X", "USER_TYPE_ID": "string", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
+    made = {"FIELD_NAME": "X", "USER_TYPE_ID": "enumeration", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
     listing = {"filter": {"MANDATORY": "N"}, "order": {"SORT": "ASC"}}
     owners = [f"crm.{kind}" for kind in ("lead", "deal", "contact", "company")]
     for number, owner in enumerate([*owners, "user"], 1):
@@ -250,6 +250,7 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
     offline = {"event": "ONCRMLEADADD", "event_type": "offline", "auth_connector": "x"}
     yield "event.bind", offline
     yield "event.bind", {"event": "ONCRMLEADADD", "handler": _HANDLER, "auth_type": 0}
+    yield "event.bind", {"event": "ONOFFLINEEVENT", "handler": _HANDLER, "options": {"minTimeout": 1}}
     yield "crm.lead.add", {"fields": {"TITLE": "x"}}
     yield "crm.lead.add", {"fields": {"TITLE": "x"}}
     mine = {"auth_connector": "x"}

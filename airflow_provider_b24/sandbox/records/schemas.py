@@ -261,7 +261,10 @@ def schema_of(kind: str) -> Schema:
 @cache
 def _fixed_schema(kind: str) -> Schema:
     text, entity_type_id, stage, created, title, defaults = _KINDS[kind]
-    return Schema(kind, _read(kind, text, defaults), entity_type_id, stage, created, title)
+    fields = _read(kind, text, defaults)
+    if entity_type_id:
+        fields["OBSERVERS"] = Field("OBSERVERS", FieldType("user", multiple=True), "observers")
+    return Schema(kind, fields, entity_type_id, stage, created, title)
 
 
 @cache
