@@ -99,6 +99,8 @@ class Dto:
         for name in order:
             if name not in self.types:
                 raise self.unknown(name)
+            if name not in self.sortable:
+                raise invalid({name: self._lacks(name, "Sortable")})
         found = list(rows)
         for name, way in reversed(order.items()):
             descending = str(way).upper() == "DESC"
@@ -115,6 +117,9 @@ class Dto:
             raise self._unreadable(given)
         return [self._test(condition) for condition in given]
 
+    def _lacks(self, name: str, attribute: str) -> str:
+        return f"In DTO `{self.name}`, the `{name}` field requires the `{attribute}` attribute"
+
     def _unreadable(self, given: object) -> Rest3Error:
         return Rest3Error(
             400, "INVALIDFILTEREXCEPTION", f"Unable to recognize the filter expression `{given}`"
@@ -129,8 +134,7 @@ class Dto:
         if name not in self.types:
             raise self.unknown(name)
         if name not in self.filterable:
-            text = f"In DTO `{self.name}`, the `{name}` field requires the `Filterable` attribute"
-            raise invalid({name: text})
+            raise invalid({name: self._lacks(name, "Filterable")})
         compare = _OPERATORS.get(sign)
         if compare is None:
             raise Rest3Error(400, "UNKNOWNFILTEROPERATOREXCEPTION", f"Unknown filter operator `{sign}`")

@@ -13,10 +13,11 @@ from airflow_provider_b24.sandbox.records.task_changes import belonging, chat_of
 from airflow_provider_b24.sandbox.task_rights import RIGHTS, Seat, allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_provider_b24.sandbox.callers import User
     from airflow_provider_b24.sandbox.records.store import Store
+    from airflow_provider_b24.sandbox.records.table import Table
 
 # Type, and name in the store: first what callers may write.
 _WRITTEN: Mapping[str, tuple[str, str]] = {
@@ -50,7 +51,8 @@ _WRITTEN: Mapping[str, tuple[str, str]] = {
     "siteId": ("string", "SITE_ID"),
     "crmItemIds": ("array", "UF_CRM_TASK"),
 }
-_STORED: Mapping[str, tuple[str, str]] = {
+#: What the store has of a task: type, and name there.
+STORED: Mapping[str, tuple[str, str]] = {
     "id": ("int", "ID"),
     **_WRITTEN,
     "created": ("DateTime", "CREATED_DATE"),
@@ -118,7 +120,7 @@ _RELATED = ("group", "stage", "flow", "parent", "chat", "forkedByTemplate", "ema
 TASK = Dto(
     "TaskDto",
     {
-        **{name: kind for name, (kind, _) in _STORED.items()},
+        **{name: kind for name, (kind, _) in STORED.items()},
         **_COMPUTED,
         **{name: kind for name, (kind, _) in _ALIKE.items()},
         **dict.fromkeys((*PEOPLE, *_RELATED), "object"),
@@ -175,12 +177,18 @@ def written(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def read(task: Mapping[str, Any]) -> dict[str, Any]:
+def read(table: Table, number: int, names: Iterable[str] = STORED) -> dict[str, Any]:
     """Return what the store has of a task, as REST 3.0 has it.
 
-    :param task: with all its fields.
+    :param names: of :data:`STORED`.
+    :raises KeyError: when there is no such task.
     """
-    return {name: _value(name, kind, task[stored]) for name, (kind, stored) in _STORED.items()}
+    row, fields = table.row(number), table.schema.fields
+    found = {}
+    for name in names:
+        kind, stored = STORED[name]
+        found[name] = _value(name, kind, row.get(stored, fields[stored].default))
+    return found
 
 
 def _value(name: str, kind: str, value: Any) -> Any:
@@ -198,16 +206,17 @@ def _value(name: str, kind: str, value: Any) -> Any:
     return None if name == "parentId" and not value else value
 
 
-def item(store: Store, task: Mapping[str, Any], user: User) -> dict[str, Any]:
+def item(store: Store, number: int, user: User) -> dict[str, Any]:
     """Return a task without its related objects.
 
-    :param task: with all its fields.
     :param user: who looks at it.
+    :raises KeyError: when there is no such task.
     """
-    number = task["ID"]
-    subtasks, _, _ = store.table("task").page(filters.CRM, filter_by={"=PARENT_ID": number}, start=-1)
+    table = store.table("task")
+    task = table.get(number) or {}
+    subtasks, _, _ = table.page(filters.CRM, filter_by={"=PARENT_ID": number}, start=-1)
     return {
-        **read(task),
+        **read(table, number),
         **{name: value for name, (_, value) in _ALIKE.items()},
         **{name: [user.id] if task[stored] == "Y" else [] for name, stored in _SWITCHES.items()},
         "chatId": chat_of(number),

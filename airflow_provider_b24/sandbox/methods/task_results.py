@@ -178,10 +178,6 @@ def _list(call: Rest3Call) -> dict[str, Any]:
     store = call.portal.store
     if tasks[0] not in store.table("task"):
         raise dto.denied()
-    order = call.params.get("order")
-    for name in order if isinstance(order, dict) else ():
-        if name not in RESULT.sortable:
-            raise RESULT.unknown(name)
     select = call.params.get("select") or _SHOWN_IN_LISTS
     for name in select:
         if name not in RESULT.types:

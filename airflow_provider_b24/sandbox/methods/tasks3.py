@@ -11,7 +11,7 @@ from airflow_provider_b24.sandbox import dto
 from airflow_provider_b24.sandbox.errors import Rest3Error, invalid
 from airflow_provider_b24.sandbox.method import Rest3Call as Call
 from airflow_provider_b24.sandbox.method import Rest3Method as Method
-from airflow_provider_b24.sandbox.task_dto import PEOPLE, TASK, item, read, written
+from airflow_provider_b24.sandbox.task_dto import PEOPLE, STORED, TASK, item, read, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,8 @@ def _list(call: Call) -> dict[str, Any]:
     rows = [row for row in rows if all(test(row) for test in tests)]
     order = call.params.get("order")
     if isinstance(order, dict) and set(order) - {"id"}:
-        rows = [read(_row(call, row["id"])) for row in rows]
+        names = {"id"} | (set(order) & set(STORED))
+        rows = [read(_table(call), row["id"], names) for row in rows]
     rows = TASK.ordered(call.params, rows, {"id": "ASC"})
     select = call.params.get("select") or ["id"]
     return {"items": [_item(call, row["id"], select) for row in dto.cut(call.params, rows)]}
@@ -72,10 +73,6 @@ def _list(call: Call) -> dict[str, Any]:
 
 def _table(call: Call) -> Table:
     return call.portal.store.table("task")
-
-
-def _row(call: Call, number: int) -> Mapping[str, Any]:
-    return _table(call).get(number) or {}
 
 
 def _require(call: Call, number: int, status: int) -> None:
@@ -98,8 +95,11 @@ def _problems(call: Call, fields: Mapping[str, Any], editable: frozenset[str]) -
 
 
 def _item(call: Call, number: int, select: list[str]) -> dict[str, Any]:
-    row = _row(call, number)
-    whole = item(call.portal.store, row, call.caller.user)
+    wanted = {PEOPLE.get(path.partition(".")[0], path) for path in select}
+    if select and wanted <= set(STORED):
+        whole = read(_table(call), number, wanted)
+    else:
+        whole = item(call.portal.store, number, call.caller.user)
     if not select:
         return whole
     chosen = {name: whole[name] for name in select if name in whole}

@@ -35,8 +35,7 @@ _NEVER_MISSING = (
     "status",
     "userfield",
 )
-# People and directories.
-_KEPT = ("user", "department", "status", "userfield")
+_LASTING = frozenset({"user", "department", "status", "userfield"})
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[1-9][0-9]{0,9})_([1-9][0-9]{0,9})")
 _NO_SMART_PROCESS = frozenset(f"DYNAMIC_{number}" for number in _BY_TYPE)
@@ -93,7 +92,7 @@ class Store:
     def forget(self) -> None:
         """Forget all records of the CRM, tasks and notifications; people and directories stay."""
         for kind, table in self._tables.items():
-            if kind not in _KEPT:
+            if kind not in _LASTING:
                 table.clear()
 
     def of_type(self, entity_type_id: int) -> Table | None:

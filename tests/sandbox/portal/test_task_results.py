@@ -159,7 +159,8 @@ def test_results_are_found_by_conditions(rest: Any, task: int, params: Any, foun
             (400, "EXCEPTION_UNKNOWNFILTEROPERATOREXCEPTION"),
         ),
         ("result.list", {"filter": [["taskId", 1]], "select": ["colour"]}, UNKNOWN),
-        ("result.list", {"filter": [["taskId", 1]], "order": {"text": "ASC"}}, UNKNOWN),
+        ("result.list", {"filter": [["taskId", 1]], "order": {"colour": "ASC"}}, UNKNOWN),
+        ("result.list", {"filter": [["taskId", 1]], "order": {"text": "ASC"}}, INVALID),
         (
             "result.list",
             {"filter": [["taskId", 1]], "order": {"id": "UP"}},
