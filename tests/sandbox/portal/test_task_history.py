@@ -41,9 +41,11 @@ def test_the_newest_comes_first_unless_it_is_told_otherwise(make_rest: Any) -> N
         for title in "abc":
             portal.clock.advance(60)
             rest.result("tasks.task.update", {"taskId": 1, "fields": {"TITLE": title}})
+        # In the same second.
+        rest.result("tasks.task.update", {"taskId": 1, "fields": {"TITLE": "d"}})
         titles = [after for _, _, after in _history(rest)]
-        assert titles == ["c", "b", "a", None]
-        assert _history(rest, order={"CREATED_DATE": "asc"})[-1] == ("TITLE", "b", "c")
+        assert titles == ["d", "c", "b", "a", None]
+        assert _history(rest, order={"CREATED_DATE": "asc"})[-1] == ("TITLE", "c", "d")
 
 
 def test_an_entry_says_who_did_it(rest: Any) -> None:
