@@ -86,11 +86,7 @@ It has {len(own)} more, which have no specification: {_listed(own, 99)}.
 | Method | Parameter or field | Why |
 | --- | --- | --- |
 {_accidents()}
-
-## Methods that it does not have
-
-{_left(set(facts) - have)}
-"""
+{_left(set(facts) - have)}"""
 
 
 def _table(found: Iterable[Row]) -> str:
@@ -117,4 +113,5 @@ def _left(names: Iterable[str]) -> str:
     families: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         families[".".join(name.split(".")[:2])].append(name)
-    return "\n".join(f"- {_listed(members, 99)}" for members in families.values())
+    lines = "\n".join(f"- {_listed(members, 99)}" for members in families.values())
+    return f"\n## Methods that it does not have\n\n{lines}\n" if lines else ""
