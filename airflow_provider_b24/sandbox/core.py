@@ -34,9 +34,11 @@ from airflow_provider_b24.sandbox.processes import (
     document_type,
 )
 from airflow_provider_b24.sandbox.queue_server import Call, QueueServer
+from airflow_provider_b24.sandbox.records import task_changes
 from airflow_provider_b24.sandbox.records.store import Change, Store
 from airflow_provider_b24.sandbox.robots import Robot, RobotRegistry
 from airflow_provider_b24.sandbox.tasks import Task, Tasks
+from airflow_provider_b24.sandbox.timing import iso_date
 from airflow_provider_b24.sandbox.triggers import TriggerRule, Triggers
 
 if TYPE_CHECKING:
@@ -147,7 +149,7 @@ class PortalCore(World):
         self.engine = ProcessEngine(
             self, self.clock, self.robot_registry, EventTokens(), self.store, self.changed, answers
         )
-        self.store.listeners.append(self._automate)
+        self.store.listeners += [self._follow, self._automate]
         self.journal = Journal(keep_requests)
         #: Told of everything that happens, one after the other.
         self.observers: list[Callable[[Happening], None]] = []
@@ -371,7 +373,8 @@ class PortalCore(World):
         """Return the records behind the methods.
 
         :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `productrow`,
-            `payment`, `delivery`, `recurring`; what people were told by `im.notify.system.add` is in `notification`.
+            `payment`, `delivery`, `recurring`; what people were told by `im.notify.*` is in `notification`, what
+            belongs to tasks in `task_history`, `task_message`, `task_result` and `task_file`.
         :raises ValueError: when there is no such kind.
         """
         with self.changed:
@@ -440,6 +443,10 @@ class PortalCore(World):
             self.engine.complain(str(call.fields.get("workflow_id")), text)
         elif call.kind == "event":
             _log.warning("The handler of %s, %s, %s", call.fields.get("event"), call.url, outcome)
+
+    def _follow(self, change: Change) -> None:
+        """Do what a portal does by itself when a task changes."""
+        task_changes.follow(self.store, change, iso_date(self.clock.now()))
 
     def _automate(self, change: Change) -> None:
         if change.verb == "delete" or not self.store.table(change.kind).schema.entity_type_id:

@@ -5,6 +5,7 @@ Documented on https://apidocs.bitrix24.com/api-reference/events/index.html.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -72,7 +73,10 @@ def event_exists(event: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One subscription."""
+    """One subscription.
+
+    :param min_timeout: of `ONOFFLINEEVENT`, how many seconds pass from one to the next at least.
+    """
 
     id: int
     client_id: str
@@ -81,6 +85,7 @@ class Binding:
     auth_type: int
     offline: bool
     connector: str
+    min_timeout: float = 1.0
 
 
 @dataclass(slots=True)
@@ -117,17 +122,27 @@ class Events:
         self._bindings: list[Binding] = []
         self._queue: list[OfflineEvent] = []
         self._last = 0
+        # When subscribers of the queue itself were told of it, by the number of their subscription.
+        self._told: dict[int, float] = {}
 
     def bindings(self, client_id: str | None = None) -> list[Binding]:
         """Return the subscriptions of one application, or all."""
         return [b for b in self._bindings if client_id in (None, b.client_id)]
 
     def bind(
-        self, client_id: str, event: str, handler: str, *, auth_type: int, offline: bool, connector: str
+        self,
+        client_id: str,
+        event: str,
+        handler: str,
+        *,
+        auth_type: int,
+        offline: bool,
+        connector: str,
+        min_timeout: float = 1.0,
     ) -> Binding:
         """Subscribe."""
         self._last += 1
-        binding = Binding(self._last, client_id, event, handler, auth_type, offline, connector)
+        binding = Binding(self._last, client_id, event, handler, auth_type, offline, connector, min_timeout)
         self._bindings.append(binding)
         return binding
 
@@ -143,17 +158,33 @@ class Events:
         self.unbind(lambda binding: binding.client_id == client_id)
         self._queue = [event for event in self._queue if event.client_id != client_id]
 
-    def queue(self, binding: Binding, data: Mapping[str, Any], now: float) -> None:
-        """Note a change for an offline subscriber: one record per changed object, the latest."""
+    def queue(self, binding: Binding, data: Mapping[str, Any], now: float) -> bool:
+        """Note a change for an offline subscriber: one record per changed object, the latest.
+
+        :returns: whether the queue has a record more.
+        """
         for event in self._queue:
             same = (event.client_id, event.connector, event.event, event.data)
             if same == (binding.client_id, binding.connector, binding.event, data) and not event.process_id:
                 event.time = now
-                return
+                return False
         self._last += 1
         self._queue.append(
             OfflineEvent(self._last, binding.client_id, binding.connector, binding.event, dict(data), now)
         )
+        return True
+
+    def to_be_told(self, client_id: str, now: float) -> list[Binding]:
+        """Return who is told now that an application's queue has something new, and is not told again at once."""
+        told = [
+            binding
+            for binding in self.bindings(client_id)
+            if binding.event == "ONOFFLINEEVENT"
+            and not binding.offline
+            and now - self._told.get(binding.id, -math.inf) >= binding.min_timeout
+        ]
+        self._told |= {binding.id: now for binding in told}
+        return told
 
     def listed(self, client_id: str, connector: str) -> list[OfflineEvent]:
         """Return one application's queue."""

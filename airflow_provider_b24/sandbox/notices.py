@@ -98,17 +98,22 @@ def _notify(
     bindings: Iterable[Binding],
 ) -> list[Call]:
     calls = []
+    filled: set[str] = set()
     for binding in bindings:
         if binding.event != event:
             continue
         if binding.offline:
-            portal.events.queue(binding, data, portal.clock.now())
+            if portal.events.queue(binding, data, portal.clock.now()):
+                filled.add(binding.client_id)
             continue
         application = portal.callers.applications[binding.client_id]
         auth = _auth(portal, application, _pair(portal, application, binding.auth_type or user_id))
         # Only events that need lasting access bring a refresh token.
         auth.pop("refresh_token", None)
         calls.append(_event(portal, binding.handler, binding.event, data, auth, binding.id))
+    for client_id in filled:
+        waiting = portal.events.to_be_told(client_id, portal.clock.now())
+        calls += _notify(portal, "ONOFFLINEEVENT", {}, user_id, waiting)
     return calls
 
 

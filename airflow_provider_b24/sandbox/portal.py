@@ -56,6 +56,7 @@ _EVENTS = {
     "contact": "CRMCONTACT",
     "company": "CRMCOMPANY",
     "task": "TASK",
+    "task_message": "TASKCOMMENT",
 }
 
 
@@ -268,7 +269,7 @@ class SandboxPortal(Portal):
             for name in _TAKEN_OVER:
                 setattr(self, name, getattr(old, name))
             self.engine.move(self)
-            self.store.listeners[:] = [self._automate, self._announce]
+            self.store.listeners[:] = [self._follow, self._automate, self._announce]
             self.webhook = self.callers.move_webhook(old.webhook, self.url)
             if self._alarm is not None and self._server is not None:
                 self._alarm.stop()
@@ -313,7 +314,11 @@ class SandboxPortal(Portal):
             name = "CRMDYNAMICITEM"
             fields["ENTITY_TYPE_ID"] = int(change.kind.removeprefix("item:"))
         data: dict[str, Any] = {"FIELDS": fields}
-        if change.kind == "task":
+        if change.kind == "task_message" and change.verb != "delete":
+            # Messages of chats have no number as comments.
+            message = self.store.table("task_message").row(change.number)
+            fields = {"ID": 0, "TASK_ID": message["TASK_ID"], "MESSAGE_ID": change.number}
+        if change.kind in ("task", "task_message"):
             # What was before and what is after, of which one is missing: that is how tasks tell it.
             data = {
                 "FIELDS_BEFORE": "undefined" if change.verb == "add" else fields,

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
+
+from .accidents import counts
 
 FILE = Path(__file__).with_name("facts.json")
 # What stands in examples because of the portal they were made with, not by the method.
@@ -34,6 +36,13 @@ class Facts(NamedTuple):
     answer: list[str]
 
 
+def known_methods() -> dict[str, str]:
+    """Return the names of all methods that the portal has, by themselves in small letters; REST 3.0 included."""
+    return {name.lower(): name for name in all_methods_of_rest3()} | {
+        name: method.name for name, method in all_methods().items()
+    }
+
+
 def load() -> dict[str, Facts]:
     """Return the facts by method."""
     return {name: Facts(**facts) for name, facts in json.loads(FILE.read_text(encoding="utf-8")).items()}
@@ -42,25 +51,28 @@ def load() -> dict[str, Facts]:
 def make(specifications: Path) -> None:
     """Write the file."""
     methods = json.loads(specifications.read_text(encoding="utf-8"))
-    known = all_methods()
+    known = known_methods()
     nothing: dict[str, list[str]] = {"params": [], "answer": []}
     facts = {
-        name: _facts(method) if name.lower() in known else nothing for name, method in sorted(methods.items())
+        name: _facts(name, method) if name.lower() in known else nothing
+        for name, method in sorted(methods.items())
     }
     lines = (f"{json.dumps(name)}: {json.dumps(said)}" for name, said in facts.items())
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _facts(method: Mapping[str, Any]) -> dict[str, list[str]]:
+def _facts(name: str, method: Mapping[str, Any]) -> dict[str, list[str]]:
     # A page without parameters has been read as if those of its answer were some.
     params = [param["name"] for param in method.get("params", ())]
     if "isRequired" in str(method.get("resultExample")):
-        params = [name for name in params if name in ("entityTypeId", "useOriginalUfNames")]
+        params = [param for param in params if param in ("entityTypeId", "useOriginalUfNames")]
     # What stands within another parameter is given with it.
-    params = [name for name in params if name not in ("result", "time") and "." not in name]
+    params = [param for param in params if "." not in param and counts(name, param)]
+    params = [param for param in params if param not in ("result", "time")]
     found = sorted(set(paths(method.get("resultExample", {}).get("result"))))
     # Some examples have what stands beside the result within it.
-    return {"params": params, "answer": [path for path in found if path.partition(".")[0] != "time"]}
+    answer = [path for path in found if path.partition(".")[0] != "time" and counts(name, path)]
+    return {"params": params, "answer": answer}
 
 
 def paths(value: object, at: str = "", depth: int = _DEPTH) -> Iterator[str]:

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from airflow_provider_b24.sandbox.methods import all_methods
-
-from .facts import Facts, load
+from .accidents import ACCIDENTS
+from .facts import Facts, known_methods, load
 from .session import Seen, watch
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox-coverage.md"
@@ -39,7 +38,7 @@ def rows() -> list[Row]:
     return [
         _row(name, facts, seen[name.lower()])
         for name, facts in load().items()
-        if name.lower() in all_methods()
+        if name.lower() in known_methods()
     ]
 
 
@@ -62,7 +61,8 @@ def text() -> str:
     have = {row.method for row in found}
     params, missing_params = sum(row.params for row in found), sum(len(row.params_missing) for row in found)
     answer, missing_answer = sum(row.answer for row in found), sum(len(row.answer_missing) for row in found)
-    own = sorted(method.name for method in all_methods().values() if method.name not in facts)
+    documented = {name.lower() for name in facts}
+    own = sorted(name for lower, name in known_methods().items() if lower not in documented)
     return f"""# What the sandbox portal has
 
 {_INTRODUCTION}
@@ -81,10 +81,12 @@ It has {len(own)} more, which have no specification: {_listed(own, 99)}.
 | --- | --- | --- | --- | --- |
 {_table(found)}
 
-## Methods that it does not have
+## What is not counted
 
-{_left(set(facts) - have)}
-"""
+| Method | Parameter or field | Why |
+| --- | --- | --- |
+{_accidents()}
+{_left(set(facts) - have)}"""
 
 
 def _table(found: Iterable[Row]) -> str:
@@ -92,6 +94,13 @@ def _table(found: Iterable[Row]) -> str:
         f"| `{row.method}` | {row.params - len(row.params_missing)} of {row.params} | {_listed(row.params_missing)} "
         f"| {row.answer - len(row.answer_missing)} of {row.answer} | {_listed(row.answer_missing)} |"
         for row in found
+    )
+
+
+def _accidents() -> str:
+    return "\n".join(
+        f"| {_listed(list(accident.methods))} | `{accident.name}` | {accident.reason} |"
+        for accident in ACCIDENTS
     )
 
 
@@ -104,4 +113,5 @@ def _left(names: Iterable[str]) -> str:
     families: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         families[".".join(name.split(".")[:2])].append(name)
-    return "\n".join(f"- {_listed(members, 99)}" for members in families.values())
+    lines = "\n".join(f"- {_listed(members, 99)}" for members in families.values())
+    return f"\n## Methods that it does not have\n\n{lines}\n" if lines else ""

@@ -9,7 +9,7 @@ from unittest import mock
 
 from airflow_provider_b24.sandbox import AskPerson, CallRobot, SandboxPortal
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.method import Listing, MethodCall
+from airflow_provider_b24.sandbox.method import Listing, MethodCall, Rest3Call
 
 from . import crm
 from .facts import paths
@@ -33,6 +33,8 @@ _LEAD = ["crm", "CCrmDocumentLead", "LEAD_1"]
 _STEPS = base64.b64encode(b'[{"type": "finish"}]').decode()
 _PHONES = {"PHONE": [{"VALUE": "1"}], "EMAIL": [{"VALUE": "a@b.cc"}], "IM": [{"VALUE": "x"}]}
 _TASK = {"taskId": 1}
+# Before the name of a method of REST 3.0.
+_REST3 = "api/"
 
 
 class Seen(NamedTuple):
@@ -53,15 +55,15 @@ class _Watched(dict[str, Any]):
         self.read: set[str] = set()
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(key)
+        self.read.add(key.upper())
         return super().get(key, default)
 
     def __getitem__(self, key: str) -> Any:
-        self.read.add(key)
+        self.read.add(key.upper())
         return super().__getitem__(key)
 
     def __contains__(self, key: object) -> bool:
-        self.read.add(str(key))
+        self.read.add(str(key).upper())
         return super().__contains__(key)
 
     def items(self) -> Any:
@@ -80,7 +82,8 @@ def watch() -> dict[str, Seen]:
         portal.records("item:147")
         for method, params in _calls(portal):
             read, result = _call(portal, method, params)
-            known = seen.setdefault(method.lower(), Seen(set(), set()))
+            name = method.removeprefix(_REST3).lower()
+            known = seen.setdefault(name, Seen(set(), set()))
             known.read.update(read)
             known.answer.update(paths(result))
     return seen
@@ -88,10 +91,16 @@ def watch() -> dict[str, Seen]:
 
 def _call(portal: SandboxPortal, method: str, params: dict[str, Any]) -> tuple[set[str], Any]:
     caller = portal.callers.by_token(portal.application.access_token)
-    call = MethodCall(portal, caller, method.lower(), params)
-    call.params = watched = _Watched(call.params)
+    newer = method.startswith(_REST3)
+    name = method.removeprefix(_REST3).lower()
+    watched = _Watched(params if newer else {key.upper(): value for key, value in params.items()})
     try:
-        result = portal.methods[method.lower()].run(call)
+        if newer:
+            result = portal.methods3[name].run(Rest3Call(portal, caller, watched))
+        else:
+            call = MethodCall(portal, caller, name, params)
+            call.params = watched
+            result = portal.methods[name].run(call)
     except RestError as refusal:
         raise RuntimeError(f"{method} {params}: {refusal}") from None
     return watched.read, result.result if isinstance(result, Listing) else result
@@ -103,8 +112,12 @@ def _calls(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _records()
         yield from _own_fields_and_directories()
         yield from crm.calls(portal)
-        yield from _tasks_and_people()
+        yield from _tasks()
+        yield from _belongings_of_tasks(portal)
+        yield "tasks.task.delete", _TASK
+        yield from _people()
         yield from _application()
+        yield from _notifications()
         yield from _processes(portal)
 
 
@@ -138,7 +151,7 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
-    made = {"FIELD_NAME": "X", "USER_TYPE_ID": "string", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
+    made = {"FIELD_NAME": "X", "USER_TYPE_ID": "enumeration", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
     listing = {"filter": {"MANDATORY": "N"}, "order": {"SORT": "ASC"}}
     owners = [f"crm.{kind}" for kind in ("lead", "deal", "contact", "company")]
     for number, owner in enumerate([*owners, "user"], 1):
@@ -158,12 +171,18 @@ def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "crm.status.delete", {"id": 1, "params": {"FORCED": "Y"}}
 
 
-def _tasks_and_people() -> Iterator[tuple[str, dict[str, Any]]]:
+def _tasks() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "tasks.task.getFields", {}
     fields = {"TITLE": "x", "ACCOMPLICES": [1], "AUDITORS": [2], "TAGS": ["a"]}
     yield "tasks.task.add", {"fields": fields}
     more = {"WITH_RESULT_INFO": True, "WITH_TIMER_INFO": True, "WITH_PARSED_DESCRIPTION": True}
-    listing = {"order": {"ID": "ASC"}, "filter": {"ID": 1}, "select": ["*"], "params": more, "start": 0}
+    listing = {
+        "order": {"ID": "ASC"},
+        "filter": {"ID": 1},
+        "select": ["*", "COUNTERS"],
+        "params": more,
+        "start": 0,
+    }
     yield "tasks.task.list", listing
     yield "tasks.task.get", {**_TASK, "select": ["*"]}
     yield "tasks.task.update", {**_TASK, "fields": {"TITLE": "y"}}
@@ -181,8 +200,34 @@ def _tasks_and_people() -> Iterator[tuple[str, dict[str, Any]]]:
         "mute",
         "unmute",
     )
-    for verb in (*moves, "favorite.add", "favorite.remove", "delete"):
+    for verb in (*moves, "startwatch", "stopwatch", "favorite.add", "favorite.remove"):
         yield f"tasks.task.{verb}", {"id": 1} if verb in ("pin", "unpin", "mute", "unmute") else _TASK
+
+
+def _belongings_of_tasks(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "tasks.task.history.list", {**_TASK, "filter": {"FIELD": "NEW"}, "order": {"createdDate": "ASC"}}
+    yield "tasks.task.getaccess", {**_TASK, "users": [1]}
+    yield f"{_REST3}tasks.task.access.get", {"id": 1}
+    yield "tasks.task.counters.get", {"userId": 1, "groupId": 0, "type": "view_all"}
+    file = portal.add_file("a.txt", b"x")
+    yield "tasks.task.files.attach", {**_TASK, "fileId": file}
+    yield f"{_REST3}tasks.task.file.attach", {**_TASK, "fileIds": [file]}
+    for family in ("", "access.", "chat.message.", "file."):
+        name = "id" if family != "file." else "taskId"
+        yield f"{_REST3}tasks.task.{family}field.get", {"name": name, "select": None}
+        yield f"{_REST3}tasks.task.{family}field.list", {"select": None}
+    text = {"taskId": 1, "text": "x"}
+    yield f"{_REST3}tasks.task.chat.message.send", {"fields": text}
+    yield f"{_REST3}tasks.task.result.add", {"fields": text}
+    yield f"{_REST3}tasks.task.result.addfromchatmessage", {"fields": {"messageId": 1}}
+    yield f"{_REST3}tasks.task.result.update", {"id": 2, "fields": {"text": "y"}}
+    yield f"{_REST3}tasks.task.result.delete", {"id": 2}
+    yield "tasks.task.result.addFromComment", {"commentId": 1}
+    yield "tasks.task.result.list", _TASK
+    yield "tasks.task.result.deleteFromComment", {"commentId": 1}
+
+
+def _people() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "user.add", {"EMAIL": "c@portal.example", "NAME": "Cleo"}
     yield "user.update", {"ID": 3, "PERSONAL_CITY": "Berlin"}
     everybody = {"sort": "ID", "order": "ASC", "ADMIN_MODE": True, "start": 0, "IMAGE_RESIZE": "small"}
@@ -207,6 +252,7 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
     offline = {"event": "ONCRMLEADADD", "event_type": "offline", "auth_connector": "x"}
     yield "event.bind", offline
     yield "event.bind", {"event": "ONCRMLEADADD", "handler": _HANDLER, "auth_type": 0}
+    yield "event.bind", {"event": "ONOFFLINEEVENT", "handler": _HANDLER, "options": {"minTimeout": 1}}
     yield "crm.lead.add", {"fields": {"TITLE": "x"}}
     yield "crm.lead.add", {"fields": {"TITLE": "x"}}
     mine = {"auth_connector": "x"}
@@ -217,6 +263,9 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "event.offline.clear", {"process_id": "x", "id": [1]}
     yield "event.offline.clear", {"process_id": "x", "message_id": [1]}
     yield "event.unbind", {**offline, "handler": "", "auth_type": 0}
+
+
+def _notifications() -> Iterator[tuple[str, dict[str, Any]]]:
     note = {
         "USER_ID": 1,
         "MESSAGE": "x",
@@ -225,7 +274,19 @@ def _application() -> Iterator[tuple[str, dict[str, Any]]]:
         "SUB_TAG": "s",
         "ATTACH": [{"MESSAGE": "x"}],
     }
-    yield "im.notify.system.add", note
+    yield "im.notify.personal.add", {**note, "CLIENT_ID": "x"}
+    yield "im.notify.system.add", {**note, "TAG": "", "CLIENT_ID": "x"}
+    yield "im.notify.get", {"LAST_ID": 9, "LAST_TYPE": 3, "LIMIT": 9, "CONVERT_TEXT": "Y"}
+    wanted = {"SEARCH_TYPE": "rest", "SEARCH_TYPES": ["rest"], "SEARCH_AUTHORS": [1], "SEARCH_TEXT": "x"}
+    days = {"SEARCH_DATE": "", "SEARCH_DATE_FROM": "", "SEARCH_DATE_TO": "", "GROUP_TAG": "", "LIMIT": 9}
+    yield "im.notify.history.search", {**wanted, **days, "CONVERT_TEXT": "N"}
+    yield "im.notify.schema.get", {}
+    yield "im.notify.read", {"ID": 1, "ACTION": "Y", "ONLY_CURRENT": "Y"}
+    yield "im.notify.read.list", {"IDS": [1], "ACTION": "Y"}
+    yield "im.notify.read.all", {}
+    yield "im.notify.answer", {"NOTIFY_ID": 1, "ANSWER_TEXT": "x"}
+    yield "im.notify.confirm", {"NOTIFY_ID": 1, "NOTIFY_VALUE": "Y"}
+    yield "im.notify.delete", {"SUB_TAG": "s", "CLIENT_ID": "x"}
 
 
 def _processes(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -67,8 +67,14 @@ def _bind(call: MethodCall) -> bool:
         auth_type=auth_type,
         offline=offline,
         connector=call.text("AUTH_CONNECTOR"),
+        min_timeout=_min_timeout(call),
     )
     return True
+
+
+def _min_timeout(call: MethodCall) -> float:
+    given = str(call.mapping("OPTIONS").get("minTimeout", 1))
+    return float(given) if given.isdecimal() else 1.0
 
 
 def _unbind(call: MethodCall) -> dict[str, int]:

@@ -43,8 +43,12 @@ def _written(call: MethodCall, table: Table, number: int) -> dict[str, Any]:
 
 
 def _fields(call: MethodCall) -> dict[str, Any]:
-    original = call.flag("USEORIGINALUFNAMES")
-    return {"fields": described(_table(call).fields, items=True, original_names=original)}
+    table, original = _table(call), call.flag("USEORIGINALUFNAMES")
+    fields = described(table.fields, items=True, original_names=original)
+    if "CONTACT_IDS" in table.schema.fields:
+        # The same people once more, by their older name.
+        fields["contacts"] = {**fields["contactIds"], "title": "CONTACTS", "upperName": "CONTACTS"}
+    return {"fields": fields}
 
 
 def _list(call: MethodCall) -> Listing:

@@ -8,10 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox.bb_code import as_html
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
-from airflow_provider_b24.sandbox.records.rows import task_writer
+from airflow_provider_b24.sandbox.records.task_changes import belonging
+from airflow_provider_b24.sandbox.task_card import (
+    existing,
+    is_overdue,
+    new_comments,
+    selected,
+    shown,
+    table_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.fields import Field
@@ -101,37 +111,6 @@ _SWITCHES = {
     "mute": ("IS_MUTED", "Y"),
     "unmute": ("IS_MUTED", "N"),
 }
-# What may be done with a task in any state, and what nobody is offered here.
-_ALWAYS = [
-    "edit",
-    "remove",
-    "delegate",
-    "changeDeadline",
-    "create",
-    "addFavorite",
-    "checklistAddItems",
-    "rate",
-    "checklist.add",
-    "checklist.reorder",
-    "edit.plan",
-    "elapsedtime.add",
-    "favorite.add",
-]
-_NEVER = [
-    "accept",
-    "decline",
-    "take",
-    "deleteFavorite",
-    "favorite.delete",
-    "edit.originator",
-    "dayplan.timer.toggle",
-]
-_PEOPLE = {"CREATED_BY": "creator", "RESPONSIBLE_ID": "responsible"}
-_CROWDS = {"ACCOMPLICES": "accomplicesData", "AUDITORS": "auditorsData"}
-
-
-def _table(call: MethodCall) -> Table:
-    return call.portal.store.table("task")
 
 
 def _named(table: Table, allowed: frozenset[str]) -> filters.FieldNamed:
@@ -146,7 +125,7 @@ def _named(table: Table, allowed: frozenset[str]) -> filters.FieldNamed:
 
 
 def _list(call: MethodCall) -> Listing:
-    table = _table(call)
+    table = table_of(call)
     given = call.params.get("FILTER")
     if isinstance(given, Mapping):
         given = dict(given)
@@ -165,95 +144,48 @@ def _list(call: MethodCall) -> Listing:
         fields=_named(table, _FILTER | _ORDER),
     )
     filters.read_filter(given, filters.TASK, _named(table, _FILTER))
-    fields = _selected(table, call.sequence("SELECT"))
-    return Listing({"tasks": [_shown(call, row, fields) for row in rows]}, total, following)
+    select = call.sequence("SELECT")
+    fields = selected(table, select)
+    tasks = [shown(call, row, fields) | _more(call, row, select) for row in rows]
+    return Listing({"tasks": tasks}, total, following)
 
 
-def _selected(table: Table, select: list[Any]) -> list[Field]:
-    if not select or "*" in select:
-        return table.fields
-    found = (table.field_named(str(name)) for name in select)
-    return [field for field in found if field is not None]
-
-
-def _shown(call: MethodCall, row: Mapping[str, Any], fields: list[Field]) -> dict[str, Any]:
-    task = task_writer(fields)(row)
-    for field in fields:
-        value = row.get(field.name, field.default)
-        if field.name in _PEOPLE and value:
-            task[_PEOPLE[field.name]] = _person(call, value)
-        elif field.name in _CROWDS:
-            people = {str(number): _person(call, number) for number in value or ()}
-            task[field.item_name] = list(people)
-            task[_CROWDS[field.name]] = people or []
-        elif field.name == "GROUP_ID":
-            task["group"] = []
-        elif field.name == "STATUS":
-            task["subStatus"] = task["status"]
-    with_more = call.mapping("PARAMS")
-    if call.flag_of(with_more, "WITH_PARSED_DESCRIPTION"):
-        task["parsedDescription"] = row.get("DESCRIPTION", "")
-    if call.flag_of(with_more, "WITH_RESULT_INFO"):
-        task |= {"taskHasOpenResult": "N", "taskHasResult": "N", "taskRequireResult": "N"}
-    if call.flag_of(with_more, "WITH_TIMER_INFO"):
+def _more(call: MethodCall, row: Mapping[str, Any], select: list[Any]) -> dict[str, Any]:
+    """Return what a list has of a task on request."""
+    task: dict[str, Any] = {}
+    wanted = call.mapping("PARAMS")
+    if call.flag_of(wanted, "WITH_PARSED_DESCRIPTION"):
+        task["parsedDescription"] = as_html(str(row.get("DESCRIPTION") or ""))
+    if call.flag_of(wanted, "WITH_RESULT_INFO"):
+        store = call.portal.store
+        numbers = belonging(store, "task_result", row["ID"])
+        still = [n for n in numbers if store.table("task_result").row(n).get("STATUS", "open") == "open"]
+        task |= {
+            "taskHasOpenResult": "Y" if still else "N",
+            "taskHasResult": "Y" if numbers else "N",
+            "taskRequireResult": "N",
+        }
+    if call.flag_of(wanted, "WITH_TIMER_INFO"):
         task |= {"timeElapsed": None, "timerIsRunningForCurrentUser": "N"}
+    if "COUNTERS" in map(str, select):
+        task["counter"] = _counter(call, row)
     return task
 
 
-def _person(call: MethodCall, number: Any) -> dict[str, str]:
-    user = call.portal.callers.users.get(int(number))
-    return {
-        "id": str(number),
-        "name": f"{user.name} {user.last_name}".strip() if user else "",
-        "link": f"/company/personal/user/{number}/",
-        "icon": "/bitrix/images/tasks/default_avatar.png",
-        "workPosition": "",
+def _counter(call: MethodCall, row: Mapping[str, Any]) -> dict[str, Any]:
+    late = int(is_overdue(call, row))
+    new = new_comments(call, row["ID"], call.caller.user.id)
+    muted = row.get("IS_MUTED") == "Y"
+    counters = {
+        "expired": 0 if muted else late,
+        "newComments": 0 if muted else new,
+        "projectExpired": 0,
+        "projectNewComments": 0,
+        "mutedExpired": late if muted else 0,
+        "mutedNewComments": new if muted else 0,
     }
-
-
-def _existing(call: MethodCall) -> int:
-    if call.params.get("TASKID") is None:
-        text = "CTaskItem All parameters in the constructor must have real class type (internal error)"
-        raise RestError(400, "100", text)
-    number = call.integer("TASKID")
-    if number <= 0:
-        raise RestError(400, "0", "wrong task id (internal error)")
-    if number not in _table(call):
-        # A task that one may not see and one that is not there are told alike.
-        raise RestError(400, "1048582", "Action on the task is not allowed (internal error)")
-    return number
-
-
-def _whole(call: MethodCall, number: int, select: list[Any] | None = None) -> dict[str, Any]:
-    table = _table(call)
-    row = table.row(number)
-    task = _shown(call, row, _selected(table, select or []))
-    return {"task": task | {"action": _actions(str(row.get("STATUS", "2")))}}
-
-
-def _actions(status: str) -> dict[str, bool]:
-    done = status == "5"
-    possible = {
-        "start": status in ("2", "6"),
-        "pause": status == "3",
-        "complete": not done,
-        "renew": status in ("5", "6"),
-        "defer": status in ("2", "3"),
-        "approve": status == "4",
-        "disapprove": status == "4",
-    }
-    always = (
-        "edit",
-        "remove",
-        "delegate",
-        "changeDeadline",
-        "create",
-        "addFavorite",
-        "checklistAddItems",
-        "rate",
-    )
-    never = ("accept", "decline", "take", "deleteFavorite")
-    return possible | dict.fromkeys(always, True) | dict.fromkeys(never, False)
+    color = "gray" if muted or not (late or new) else "danger" if late else "success"
+    return {"counters": counters, "color": color, "value": late + new}
 
 
 def _get(call: MethodCall) -> dict[str, Any]:
@@ -261,14 +193,14 @@ def _get(call: MethodCall) -> dict[str, Any]:
     if select is not None and (not isinstance(select, list | dict) or not select):
         text = "Invalid value {} to match with parameter {select}. Should be value of type array. (internal error)"
         raise RestError(400, "100", text)
-    return _whole(call, _existing(call), ["ID", *call.sequence("SELECT")] if select else None)
+    return whole(call, existing(call), ["ID", *call.sequence("SELECT")] if select else None)
 
 
 def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
     given = {str(name).upper(): value for name, value in call.mapping("FIELDS").items()}
     if not given:
         raise RestError(400, "100", "Could not find value for parameter {fields} (internal error)")
-    table = _table(call)
+    table = table_of(call)
     if number == 0 or "TITLE" in given:
         _check(bool(str(given.get("TITLE") or "").strip()), "Task title is not specified")
     if number == 0 or "RESPONSIBLE_ID" in given:
@@ -305,11 +237,11 @@ def _check(holds: bool, problem: str) -> None:
 
 
 def _add(call: MethodCall) -> dict[str, Any]:
-    return _whole(call, call.portal.store.create("task", _given(call), call.caller.user.id))
+    return whole(call, call.portal.store.create("task", _given(call), call.caller.user.id))
 
 
 def _update(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call)
+    number = existing(call)
     given = _given(call, number)
     if "STATUS" in given:
         given |= _status(call, str(given["STATUS"]))
@@ -318,7 +250,7 @@ def _update(call: MethodCall) -> dict[str, Any]:
 
 def _changed(call: MethodCall, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
     call.portal.store.change("task", number, values, call.caller.user.id)
-    return _whole(call, number)
+    return whole(call, number)
 
 
 def _status(call: MethodCall, status: str) -> dict[str, Any]:
@@ -334,7 +266,7 @@ def _status(call: MethodCall, status: str) -> dict[str, Any]:
 
 
 def _move(status: str) -> Callable[[MethodCall], Any]:
-    return lambda call: _changed(call, _existing(call), _status(call, status))
+    return lambda call: _changed(call, existing(call), _status(call, status))
 
 
 def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
@@ -342,15 +274,15 @@ def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
         # Pins and bells are documented with `id`, favourites with `taskId`.
         if name != "FAVORITE" and call.params.get("TASKID") is None and call.params.get("ID") is not None:
             call.params["TASKID"] = call.params["ID"]
-        number = _existing(call)
+        number = existing(call)
         call.portal.store.change("task", number, {name: value}, call.caller.user.id)
-        return True if name == "FAVORITE" else _whole(call, number)
+        return True if name == "FAVORITE" else whole(call, number)
 
     return run
 
 
 def _delegate(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call)
+    number = existing(call)
     call.require("userId")
     if call.integer("USERID") not in call.portal.callers.users:
         raise RestError(400, "0", "Action on the task is not allowed (internal error)")
@@ -358,13 +290,13 @@ def _delegate(call: MethodCall) -> dict[str, Any]:
 
 
 def _delete(call: MethodCall) -> dict[str, bool]:
-    call.portal.store.remove("task", _existing(call), call.caller.user.id)
+    call.portal.store.remove("task", existing(call), call.caller.user.id)
     return {"task": True}
 
 
 def _fields(call: MethodCall) -> dict[str, Any]:
     told = {}
-    for field in _table(call).fields:
+    for field in table_of(call).fields:
         kind = {"pattern": "string", "any": "string"}.get(field.type.name, field.type.name)
         told[field.name] = {"title": field.title, "type": kind}
         if field.name == "ID":
@@ -376,6 +308,16 @@ def _fields(call: MethodCall) -> dict[str, Any]:
     return {"fields": told}
 
 
+def _watch(*, start: bool) -> Callable[[MethodCall], Any]:
+    def run(call: MethodCall) -> dict[str, Any]:
+        number = existing(call, "1048584", "a:0:{}", note="")
+        own = str(call.caller.user.id)
+        others = [str(one) for one in table_of(call).row(number).get("AUDITORS") or () if str(one) != own]
+        return _changed(call, number, {"AUDITORS": [*others, own] if start else others})
+
+    return run
+
+
 METHODS = (
     Method("tasks.task.list", "task", _list),
     Method("tasks.task.get", "task", _get),
@@ -384,6 +326,8 @@ METHODS = (
     Method("tasks.task.delete", "task", _delete),
     Method("tasks.task.delegate", "task", _delegate),
     Method("tasks.task.getFields", "task", _fields),
+    Method("tasks.task.startwatch", "task", _watch(start=True)),
+    Method("tasks.task.stopwatch", "task", _watch(start=False)),
     *(Method(f"tasks.task.{verb}", "task", _move(status)) for verb, status in _MOVES.items()),
     *(Method(f"tasks.task.{verb}", "task", _switch(*change)) for verb, change in _SWITCHES.items()),
 )

@@ -6,6 +6,7 @@ Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/user-defi
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,10 @@ def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
         field = Field(name, field_type, item_name(name), dynamic=True, required=required)
         call.portal.store.table(owner.kind).own(field)
         made = {**given, "FIELD_NAME": name, "ENTITY_ID": owner.entity_id}
+        if kind == "enumeration":
+            made["LIST"] = _choices(call, given.get("LIST"), [], multiple=field_type.multiple)
+        else:
+            made.pop("LIST", None)
         return call.portal.store.create("userfield", made, call.caller.user.id)
 
     return run
@@ -134,11 +139,46 @@ def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
 
 def _update(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> bool:
-        number = _existing(call, owner)
-        call.portal.store.change("userfield", number, _given(call), call.caller.user.id)
+        number, given = _existing(call, owner), _given(call)
+        row = call.portal.store.table("userfield").row(number)
+        listed = given.pop("LIST", None)
+        if listed is not None and row["USER_TYPE_ID"] == "enumeration":
+            multiple = row.get("MULTIPLE") == "Y"
+            given["LIST"] = _choices(call, listed, row.get("LIST") or [], multiple=multiple)
+        call.portal.store.change("userfield", number, given, call.caller.user.id)
         return True
 
     return run
+
+
+def _choices(
+    call: MethodCall, given: object, before: list[dict[str, Any]], *, multiple: bool
+) -> list[dict[str, Any]]:
+    """Return what a list can be: what it was, with what is changed by number, deleted, or new."""
+    table = call.portal.store.table("userfield")
+    last = max((int(one["ID"]) for number in table for one in table.row(number).get("LIST") or ()), default=0)
+    kept = {one["ID"]: one for one in before}
+    entries = list(given.values()) if isinstance(given, dict) else given if isinstance(given, list) else []
+    for entry in entries:
+        said = {str(key).upper(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+        number = str(said.get("ID") or "")
+        old = kept.get(number)
+        if old is not None and said.get("DEL") == "Y":
+            del kept[number]
+            continue
+        if old is None:
+            if not said.get("VALUE"):
+                continue
+            last += 1
+            number, old = str(last), {"SORT": "0", "DEF": "N", "XML_ID": secrets.token_hex(16)}
+        changed = {name: str(said[name]) for name in ("SORT", "VALUE", "DEF", "XML_ID") if said.get(name)}
+        kept[number] = {"ID": number, **old, **changed}
+    chosen = next((number for number, one in kept.items() if one["DEF"] == "Y"), None)
+    for number, one in kept.items():
+        if not multiple and number != chosen:
+            # One value has one default: the first that is said to be it.
+            kept[number] = {**one, "DEF": "N"}
+    return list(kept.values())
 
 
 def _delete(owner: _Owner) -> Callable[[MethodCall], Any]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox.records.item_extras import extras
+
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.fields import Field
     from airflow_provider_b24.sandbox.records.table import Table
 
 _CONTACTS = ("PHONE", "EMAIL", "WEB", "IM", "LINK")
+# What only `crm.item.*` has of leads, deals, contacts and companies.
+_NOT_IN_OLD = frozenset({"OBSERVERS"})
 
 
 Row = Mapping[str, Any]
@@ -60,7 +64,7 @@ def item_writer(table: Table, select: list[Any], *, original_names: bool = False
         return write
 
     def whole(row: Row) -> dict[str, Any]:
-        item = write(row)
+        item = extras(table.schema.kind, row) | write(row)
         item["entityTypeId"] = table.schema.entity_type_id
         if "PHONE" in table.schema.fields:
             item["fm"] = [
@@ -114,7 +118,7 @@ def described(
     """
     told = {}
     for field in fields:
-        if items and field.type.name == "crm_multifield":
+        if (items and field.type.name == "crm_multifield") or (not items and field.name in _NOT_IN_OLD):
             continue
         entry: dict[str, Any] = {
             "type": "string" if field.type.name == "any" else _json_type(field, items=items),

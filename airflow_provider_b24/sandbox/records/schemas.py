@@ -1,8 +1,7 @@
 """The fields of every kind of record, as the `fields` methods tell them.
 
-Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/object-fields.html,
-https://apidocs.bitrix24.com/api-reference/tasks/fields.html and
-https://apidocs.bitrix24.com/api-reference/user/user-fields.html.
+Documented on https://apidocs.bitrix24.com/api-reference/crm/universal/object-fields.html
+and https://apidocs.bitrix24.com/api-reference/user/user-fields.html.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.records import field_lists
+from airflow_provider_b24.sandbox.records import collaboration, field_lists
 from airflow_provider_b24.sandbox.records.fields import ANY, Field, FieldType
 
 if TYPE_CHECKING:
@@ -109,7 +108,10 @@ def schema_of(kind: str) -> Schema:
 @cache
 def _fixed_schema(kind: str) -> Schema:
     text, entity_type_id, stage, created, title, defaults = _KINDS[kind]
-    return Schema(kind, _read(kind, text, defaults), entity_type_id, stage, created, title)
+    fields = _read(kind, text, defaults)
+    if entity_type_id:
+        fields["OBSERVERS"] = Field("OBSERVERS", FieldType("user", multiple=True), "observers")
+    return Schema(kind, fields, entity_type_id, stage, created, title)
 
 
 @cache
@@ -138,6 +140,7 @@ def _item_schema(number: int) -> Schema:
 
 _OLD_TIMES = ("DATE_CREATE", "DATE_MODIFY", "LAST_ACTIVITY_TIME")
 _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]] = {
+    **collaboration.KINDS,
     "lead": (
         field_lists.LEAD,
         1,
@@ -197,41 +200,6 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
             "IS_MY_COMPANY": "N",
         },
     ),
-    "task": (
-        field_lists.TASK,
-        0,
-        "",
-        ("CREATED_DATE", "CHANGED_DATE", "STATUS_CHANGED_DATE", "ACTIVITY_DATE"),
-        "Task #",
-        {
-            "STATUS": "2",
-            "PRIORITY": "1",
-            "DURATION_TYPE": "days",
-            "DESCRIPTION": "",
-            "DESCRIPTION_IN_BBCODE": "Y",
-            "SITE_ID": "s1",
-            **dict.fromkeys(("CREATED_BY", "RESPONSIBLE_ID", "CHANGED_BY"), 1),
-            **dict.fromkeys(("GROUP_ID", "STAGE_ID", "TIME_ESTIMATE", "NEW_COMMENTS_COUNT"), 0),
-            **dict.fromkeys(
-                (
-                    "MULTITASK",
-                    "NOT_VIEWED",
-                    "REPLICATE",
-                    "ADD_IN_REPORT",
-                    "ALLOW_CHANGE_DEADLINE",
-                    "ALLOW_TIME_TRACKING",
-                    "TASK_CONTROL",
-                    "MATCH_WORK_TIME",
-                    "FAVORITE",
-                    "IS_MUTED",
-                    "IS_PINNED",
-                    "IS_PINNED_IN_GROUP",
-                    "SUBORDINATE",
-                ),
-                "N",
-            ),
-        },
-    ),
     "user": (
         field_lists.USER,
         0,
@@ -249,7 +217,6 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "department": (field_lists.DEPARTMENT, 0, "", (), "", {"SORT": 500}),
-    "notification": (field_lists.NOTIFICATION, 0, "", (), "", {}),
     "productrow": (
         field_lists.PRODUCT_ROW,
         0,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
-from airflow_provider_b24.sandbox.records import products
+from airflow_provider_b24.sandbox.records import collaboration, products
 from airflow_provider_b24.sandbox.records.belongings import delete_belongings
 from airflow_provider_b24.sandbox.records.bindings import (
     Binding,
@@ -35,10 +35,9 @@ _NEVER_MISSING = (
     "deal",
     "contact",
     "company",
-    "task",
+    *collaboration.KINDS,
     "user",
     "department",
-    "notification",
     "productrow",
     "payment",
     "paymentproduct",
@@ -62,6 +61,7 @@ class Change:
 
     :param stage: where it stands, empty for records that stand nowhere.
     :param moved: whether it has come there just now: created there, or moved.
+    :param changed: of an update, what each changed field was before.
     """
 
     kind: str
@@ -70,6 +70,7 @@ class Change:
     stage: str
     moved: bool
     user_id: int
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -279,8 +280,8 @@ class Store:
                 "PREVIOUS_STAGE_ID": before,
             }
             values |= {name: value for name, value in moves.items() if name in schema.fields}
-        self._update(table, number, values)
-        self._tell(table, number, "update", user_id, moved=moved)
+        changed = self._update(table, number, values)
+        self._tell(table, number, "update", user_id, moved=moved, changed=changed)
 
     def _has_products(self, table: Table, number: int) -> bool:
         return bool(products.rows_of(self._tables[products.KIND], table.schema.kind, number))
@@ -300,11 +301,12 @@ class Store:
         ):
             table.update(number, self._totals(table, number))
 
-    def _update(self, table: Table, number: int, values: Mapping[str, Any]) -> None:
+    def _update(self, table: Table, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
         relation = relation_of(table.schema.kind)
         before = bindings_of(relation, table.row(number)) if relation else ()
-        table.update(number, values)
+        changed = table.update(number, values)
         self._answer_bindings(table, number, before)
+        return changed
 
     def _answer_bindings(self, table: Table, number: int, before: tuple[Binding, ...]) -> None:
         """Bring the other side's fields into line with the bindings of a record.
@@ -336,8 +338,18 @@ class Store:
                 if any(binding.number == number for binding in bindings):
                     table.update(there, _bound(table, without(bindings, number)))
 
-    def _tell(self, table: Table, number: int, verb: Verb, user_id: int, *, moved: bool) -> None:
-        change = Change(table.schema.kind, number, verb, _stage(table, number), moved=moved, user_id=user_id)
+    def _tell(
+        self,
+        table: Table,
+        number: int,
+        verb: Verb,
+        user_id: int,
+        *,
+        moved: bool,
+        changed: Mapping[str, Any] | None = None,
+    ) -> None:
+        stage = _stage(table, number)
+        change = Change(table.schema.kind, number, verb, stage, moved, user_id, changed or {})
         for listener in self.listeners:
             listener(change)
 

@@ -147,17 +147,19 @@ class Table:
         self._changed()
         return chosen
 
-    def update(self, number: int, values: Mapping[str, Any]) -> None:
-        """Change some fields of a record.
+    def update(self, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some fields of a record and return what those were that are another now.
 
         :raises KeyError: when there is none.
         """
         row = self._rows[number]
-        changed = [name for name in self._indexes if name in values]
-        self._index(number, changed, forget=True)
+        before = {name: row.get(name, self._default(name)) for name in values}
+        indexed = [name for name in self._indexes if name in values]
+        self._index(number, indexed, forget=True)
         row.update(values)
-        self._index(number, changed)
+        self._index(number, indexed)
         self._changed()
+        return {name: value for name, value in before.items() if value != values[name]}
 
     def delete(self, number: int) -> None:
         """Forget a record; its number is not given again.
@@ -260,6 +262,10 @@ class Table:
 
     def _field(self, name: str) -> Field:
         return self.schema.fields.get(name) or self.own_fields[name]
+
+    def _default(self, name: str) -> Any:
+        field = self.schema.fields.get(name) or self.own_fields.get(name)
+        return None if field is None else field.default
 
     def _equal(self, name: str, wanted: Iterable[Value]) -> list[int]:
         """Return the numbers of the records whose field is one of these."""

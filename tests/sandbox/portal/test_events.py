@@ -246,3 +246,24 @@ def test_the_offline_queue_is_for_administrators(rest: Any, error_of: Any) -> No
         refused = rest.employee(f"event.offline.{method}", {"process_id": "x"})
         assert error_of(refused) == (403, "ACCESS_DENIED", "Access denied!")
     assert rest.application("event.offline.clear").status_code == 400
+
+
+def test_a_subscriber_of_the_offline_queue_is_told_of_it_not_too_often(
+    rest: Any, live_portal: Any, robot_handler: Any
+) -> None:
+    live_portal.limits = False
+    rest.application("event.bind", {"event": ADDED, "event_type": "offline"})
+    bound = {"event": "ONOFFLINEEVENT", "handler": robot_handler.url, "options": {"minTimeout": 600}}
+    rest.application("event.bind", bound)
+
+    def told() -> list[Any]:
+        return [call.fields["data"] for call in live_portal.event_calls]
+
+    for _ in range(2):
+        rest.result("crm.lead.add", {"fields": {"TITLE": "x"}})
+    assert told() == [{}]
+    live_portal.clock.advance(601)
+    assert told() == [{}]
+    rest.result("crm.lead.add", {"fields": {"TITLE": "x"}})
+    assert told() == [{}, {}]
+    assert len(rest.application("event.offline.list").json()["result"]) == 3

@@ -65,6 +65,17 @@ def test_records_move_along_and_are_told_of_by_the_new_portal(
     assert new_portal.add_template("Two", []) == 2
 
 
+def test_the_history_of_tasks_goes_on_in_the_new_portal(
+    live_portal: Any, new_portal: Any, rest: Any, make_rest: Any
+) -> None:
+    rest.result("tasks.task.add", {"fields": {"TITLE": "x"}})
+    live_portal.move_to(new_portal)
+    moved = make_rest(new_portal)
+    moved.result("tasks.task.start", {"taskId": 1})
+    history = moved.result("tasks.task.history.list", {"taskId": 1})["list"]
+    assert [entry["field"] for entry in history] == ["STATUS", "NEW"]
+
+
 def test_the_authorization_server_does_not_move(live_portal: Any, rest: Any) -> None:
     live_portal.move_to("https://new.bitrix24.example")
     assert rest.http.get(live_portal.oauth_url).status_code == 400

@@ -32,6 +32,24 @@ def test_an_own_field_lives_from_add_to_delete(rest: Any, error_of: Any, kind: s
     assert rest.webhook(f"crm.{kind}.list", {"filter": {"UF_CRM_SCORE": 9}}).status_code == 400
 
 
+def test_what_a_list_can_be_has_numbers(rest: Any) -> None:
+    choices = [{"VALUE": "Jazz", "DEF": "Y"}, {"VALUE": ""}, {"VALUE": "Rock", "DEF": "Y", "SORT": 20}]
+    given = {"FIELD_NAME": "RADIO", "USER_TYPE_ID": "enumeration", "LIST": choices}
+    first = rest.result("crm.deal.userfield.add", {"fields": given})
+    rest.result("crm.lead.userfield.add", {"fields": {**given, "MULTIPLE": "Y"}})
+
+    def listed(kind: str) -> list[tuple[str, str, str, str]]:
+        (field,) = rest.result(f"crm.{kind}.userfield.list")
+        assert all(choice["XML_ID"] for choice in field["LIST"])
+        return [tuple(choice[name] for name in ("ID", "VALUE", "SORT", "DEF")) for choice in field["LIST"]]
+
+    assert listed("deal") == [("1", "Jazz", "0", "Y"), ("2", "Rock", "20", "N")]
+    assert listed("lead") == [("3", "Jazz", "0", "Y"), ("4", "Rock", "20", "Y")]
+    changes = [{"ID": 1, "DEL": "Y"}, {"ID": 2, "VALUE": "Pop"}, {"VALUE": "Folk"}]
+    rest.result("crm.deal.userfield.update", {"id": first, "fields": {"LIST": changes}})
+    assert listed("deal") == [("2", "Pop", "20", "N"), ("5", "Folk", "0", "N")]
+
+
 def test_an_own_field_may_hold_many_values(rest: Any) -> None:
     given = {"FIELD_NAME": "UF_CRM_TAGS", "USER_TYPE_ID": "string", "MULTIPLE": "Y"}
     rest.result("crm.deal.userfield.add", {"fields": given})

@@ -355,7 +355,7 @@ class TestLists:
         assert [row["id"] for row in rows] == list(range(21, 81))
 
     def test_a_page_that_is_smaller_than_asked_for_is_not_the_end(self, portal, client, monkeypatch):
-        monkeypatch.setattr("airflow_provider_b24.sandbox.methods.tasks3._LARGEST_PAGE", 7)
+        monkeypatch.setattr("airflow_provider_b24.sandbox.dto.LARGEST_PAGE", 7)
         portal.add_records("task", 30)
         assert len(client.iterate("tasks.task.list")) == 30
 
