@@ -370,7 +370,7 @@ class PortalCore(World):
     def records(self, kind: str) -> Table:
         """Return the records behind the methods.
 
-        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `productrow`,
+        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `product_row`,
             `payment`, `delivery`, `recurring`; what people were told by `im.notify.system.add` is in `notification`.
         :raises ValueError: when there is no such kind.
         """
