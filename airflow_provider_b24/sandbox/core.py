@@ -372,7 +372,7 @@ class PortalCore(World):
     def records(self, kind: str) -> Table:
         """Return the records behind the methods.
 
-        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `productrow`,
+        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `product_row`,
             `payment`, `delivery`, `recurring`; what people were told by `im.notify.*` is in `notification`, what
             belongs to tasks in `task_history`, `task_message`, `task_result` and `task_file`.
         :raises ValueError: when there is no such kind.

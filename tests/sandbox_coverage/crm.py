@@ -44,7 +44,7 @@ def _product_rows(portal: SandboxPortal) -> Calls:
     owner = {"ownerId": deal, "ownerType": "D"}
     yield "crm.item.productrow.fields", {}
     yield "crm.item.productrow.add", {"fields": {**owner, "price": 1}}
-    row = {"id": len(portal.records("productrow"))}
+    row = {"id": len(portal.records("product_row"))}
     yield "crm.item.productrow.get", row
     yield "crm.item.productrow.update", {**row, "fields": {"price": 2}}
     found = {"=ownerId": deal, "=ownerType": "D"}
@@ -97,7 +97,7 @@ def _recurring(portal: SandboxPortal) -> Calls:
 def _payments(portal: SandboxPortal) -> Calls:
     deal = portal.add_records("deal", 1)[0]
     owner = {"ownerType": "D", "ownerId": deal}
-    row = portal.add_records("productrow", [{**owner, "price": 5, "quantity": 4}])[0]
+    row = portal.add_records("product_row", [{**owner, "price": 5, "quantity": 4}])[0]
     delivery, other = portal.add_records("delivery", [owner, owner])
     found = {"filter": {}, "order": {"id": "asc"}}
     record = {"entityId": deal, "entityTypeId": 2}

@@ -41,8 +41,8 @@ class _Payable:
     missing: str
 
 
-_PRODUCT = _Payable("product", "paymentproduct", products.KIND, "ROW_ID", "Product item not found")
-_DELIVERY = _Payable("delivery", "paymentdelivery", "delivery", "DELIVERY_ID", "Delivery item not found")
+_PRODUCT = _Payable("product", "payment_product", products.KIND, "ROW_ID", "Product item not found")
+_DELIVERY = _Payable("delivery", "payment_delivery", "delivery", "DELIVERY_ID", "Delivery item not found")
 
 
 def _refusal(text: str) -> RestError:

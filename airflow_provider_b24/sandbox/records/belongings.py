@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
 # Kinds whose records name their owner by `OWNER_TYPE` and `OWNER_ID`.
-_OF_ANY_OWNER = ("productrow", "payment", "delivery")
+_OF_ANY_OWNER = ("product_row", "payment", "delivery")
 # By the kind of the owner: what belongs to it, and the field that names it.
 _OF_ONE_KIND = {
     "deal": (("recurring", "DEAL_ID"),),
-    "payment": (("paymentproduct", "PAYMENT_ID"), ("paymentdelivery", "PAYMENT_ID")),
-    "productrow": (("paymentproduct", "ROW_ID"),),
-    "delivery": (("paymentdelivery", "DELIVERY_ID"),),
+    "payment": (("payment_product", "PAYMENT_ID"), ("payment_delivery", "PAYMENT_ID")),
+    "product_row": (("payment_product", "ROW_ID"),),
+    "delivery": (("payment_delivery", "DELIVERY_ID"),),
 }
 
 

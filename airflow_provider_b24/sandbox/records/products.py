@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
 #: The kind of the records that product rows are.
-KIND = "productrow"
+KIND = "product_row"
 #: Discounts: a sum of money, or a part of the price.
 MONETARY, PERCENTAGE = 1, 2
 _CODES = {"lead": "L", "deal": "D", "item:31": "SI"}

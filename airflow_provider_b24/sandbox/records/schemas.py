@@ -49,7 +49,7 @@ _CONTACTS = {"HAS_PHONE": "N", "HAS_EMAIL": "N", "HAS_IMOL": "N"}
 class Schema:
     """One kind of record.
 
-    :param kind: such as `lead`, `item:147`, `task` or `productrow`.
+    :param kind: such as `lead`, `item:147`, `task` or `product_row`.
     :param fields: by name in the rows.
     :param entity_type_id: what `crm.item.*` calls the type; 0 outside the CRM.
     :param stage: the field that says where a record stands, empty where there is none.
@@ -140,7 +140,6 @@ def _item_schema(number: int) -> Schema:
 
 _OLD_TIMES = ("DATE_CREATE", "DATE_MODIFY", "LAST_ACTIVITY_TIME")
 _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]] = {
-    **collaboration.KINDS,
     "lead": (
         field_lists.LEAD,
         1,
@@ -200,6 +199,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
             "IS_MY_COMPANY": "N",
         },
     ),
+    **collaboration.KINDS,
     "user": (
         field_lists.USER,
         0,
@@ -217,7 +217,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "department": (field_lists.DEPARTMENT, 0, "", (), "", {"SORT": 500}),
-    "productrow": (
+    "product_row": (
         field_lists.PRODUCT_ROW,
         0,
         "",
@@ -257,8 +257,8 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         "",
         {"PAID": "N", "PAY_SYSTEM_ID": 1, "PAY_SYSTEM_NAME": "Cash", "SUM": 0.0, "CURRENCY": "USD"},
     ),
-    "paymentproduct": (field_lists.PAYMENT_PRODUCT, 0, "", (), "", {"QUANTITY": 1.0}),
-    "paymentdelivery": (field_lists.PAYMENT_DELIVERY, 0, "", (), "", {"QUANTITY": 1.0}),
+    "payment_product": (field_lists.PAYMENT_PRODUCT, 0, "", (), "", {"QUANTITY": 1.0}),
+    "payment_delivery": (field_lists.PAYMENT_DELIVERY, 0, "", (), "", {"QUANTITY": 1.0}),
     "delivery": (
         field_lists.DELIVERY,
         0,

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.records import collaboration, products
 from airflow_provider_b24.sandbox.records.belongings import delete_belongings
-from airflow_provider_b24.sandbox.records.bindings import (
-    Binding,
-    added,
-    bindings_of,
-    read_bindings,
-    relation_of,
-    values_of,
-    without,
-)
+from airflow_provider_b24.sandbox.records.bindings import Binding, bindings_of, read_bindings, relation_of
 from airflow_provider_b24.sandbox.records.directories import directories, semantics, stages_of
+from airflow_provider_b24.sandbox.records.relations import answer, bound, unbind
 from airflow_provider_b24.sandbox.records.schemas import schema_of
 from airflow_provider_b24.sandbox.records.table import Table
 from airflow_provider_b24.sandbox.timing import iso_date
@@ -38,10 +31,10 @@ _NEVER_MISSING = (
     *collaboration.KINDS,
     "user",
     "department",
-    "productrow",
+    "product_row",
     "payment",
-    "paymentproduct",
-    "paymentdelivery",
+    "payment_product",
+    "payment_delivery",
     "delivery",
     "recurring",
     "card",
@@ -138,7 +131,7 @@ class Store:
             number = values.pop("ID", None)
             chosen = table.next_number if number is None else number
             numbers.append(table.add({**times, **_titled(table, chosen), **values}, chosen))
-            self._answer_bindings(table, chosen, ())
+            answer(self._tables, table, chosen, ())
         if kind == products.KIND:
             for owner in {(row.get("OWNER_TYPE"), row.get("OWNER_ID")) for row in map(table.row, numbers)}:
                 self._sum_up(*owner)
@@ -163,7 +156,7 @@ class Store:
             **values,
         }
         table.add(values, chosen)
-        self._answer_bindings(table, chosen, ())
+        answer(self._tables, table, chosen, ())
         self._tell(table, chosen, "add", user_id, moved=bool(schema.stage))
         return chosen
 
@@ -229,7 +222,7 @@ class Store:
         :raises ValueError: when records of this kind are bound to nothing.
         """
         table = self.table(kind)
-        self._write(table, number, _bound(table, bindings), user_id)
+        self._write(table, number, bound(table, bindings), user_id)
 
     def sum_up(self, kind: str, number: int, user_id: int) -> None:
         """Change a record for a caller who has changed its products; its sum is theirs unless it was set by hand.
@@ -248,7 +241,7 @@ class Store:
         table = self.table(kind)
         stage = _stage(table, number)
         table.delete(number)
-        self._unbind(kind, number)
+        unbind(self._tables, kind, number)
         delete_belongings(self._tables, kind, number)
         for listener in self.listeners:
             listener(Change(kind, number, "delete", stage, moved=False, user_id=user_id))
@@ -305,38 +298,8 @@ class Store:
         relation = relation_of(table.schema.kind)
         before = bindings_of(relation, table.row(number)) if relation else ()
         changed = table.update(number, values)
-        self._answer_bindings(table, number, before)
+        answer(self._tables, table, number, before)
         return changed
-
-    def _answer_bindings(self, table: Table, number: int, before: tuple[Binding, ...]) -> None:
-        """Bring the other side's fields into line with the bindings of a record.
-
-        :param before: what it was bound to.
-        """
-        relation = relation_of(table.schema.kind)
-        if relation is None or not relation.mutual:
-            return
-        other = self._tables[relation.to]
-        was = {binding.number for binding in before}
-        now = {binding.number for binding in bindings_of(relation, table.row(number))}
-        back = relation_of(relation.to)
-        for there in was ^ now:
-            if back is not None and there in other:
-                theirs = bindings_of(back, other.row(there))
-                if any(binding.number == number for binding in theirs) is not (there in now):
-                    change = added if there in now else without
-                    other.update(there, _bound(other, change(theirs, number)))
-
-    def _unbind(self, kind: str, number: int) -> None:
-        """Let no record be bound to one that is gone."""
-        for owner, table in self._tables.items():
-            relation = relation_of(owner)
-            if relation is None or relation.to != kind:
-                continue
-            for there in table.holding(relation.key):
-                bindings = bindings_of(relation, table.row(there))
-                if any(binding.number == number for binding in bindings):
-                    table.update(there, _bound(table, without(bindings, number)))
 
     def _tell(
         self,
@@ -390,7 +353,7 @@ class Store:
         relation = relation_of(table.schema.kind)
         bindings = read_bindings(relation, values, before) if relation else None
         if bindings is not None:
-            values |= _bound(table, bindings)
+            values |= bound(table, bindings)
         return values | _derived(table, values)
 
     def _contact_values(self, kind: str, given: object, before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -435,15 +398,6 @@ def _fitting(field: Field, value: object, *, strict: bool) -> Any:
             text = f'Invalid value for field "{field.item_name}"'
             raise RestError(400, "CRM_FIELD_ERROR_VALUE_NOT_VALID", text) from None
     return [] if field.type.multiple else field.default
-
-
-def _bound(table: Table, bindings: tuple[Binding, ...]) -> dict[str, Any]:
-    """Return bindings as the rows of a table have them."""
-    relation = relation_of(table.schema.kind)
-    if relation is None:
-        raise ValueError(f"Records of kind {table.schema.kind} are bound to nothing")
-    one = table.schema.fields.get(relation.one)
-    return values_of(relation, bindings, one.default if one else None)
 
 
 def _by_kind(given: object) -> dict[str, list[Any]]:

@@ -16,7 +16,7 @@ def deal(live_portal: Any) -> Any:
     """A deal with two products and two deliveries, and another deal."""
     live_portal.add_records("deal", 2)
     live_portal.add_records(
-        "productrow", [{**OWNER, "price": 10, "quantity": 3}, {**OWNER, "price": 7, "quantity": 1}]
+        "product_row", [{**OWNER, "price": 10, "quantity": 3}, {**OWNER, "price": 7, "quantity": 1}]
     )
     sent = {**OWNER, "accountNumber": "1/1", "priceDelivery": 79.5, "deliveryName": "Taxi"}
     live_portal.add_records("delivery", [sent, {**sent, "priceDelivery": 5}, {**sent, "ownerId": 2}])

@@ -138,7 +138,7 @@ def test_products_are_a_change_of_the_record(live_portal: Any, rest: Any, robot_
 
 def test_seeded_products_make_the_sum_of_their_record(live_portal: Any) -> None:
     live_portal.add_records("deal", 1)
-    live_portal.add_records("productrow", [{"ownerType": "D", "ownerId": 1, "price": 4, "quantity": 2}] * 2)
+    live_portal.add_records("product_row", [{"ownerType": "D", "ownerId": 1, "price": 4, "quantity": 2}] * 2)
     assert live_portal.records("deal").get(1)["OPPORTUNITY"] == 16
 
 

@@ -29,7 +29,7 @@ def prices(rest: Any, deal: int) -> list[float]:
 def test_a_template_is_a_copy_of_a_deal(rest: Any) -> None:
     fields = {"TITLE": "Rent", "CONTACT_IDS": [4, 5], "UF_CRM_FLAT": "12", "STAGE_ID": "WON"}
     rest.portal.add_records("deal", [fields])
-    rest.portal.add_records("productrow", [{"ownerType": "D", "ownerId": 1, "price": 700}])
+    rest.portal.add_records("product_row", [{"ownerType": "D", "ownerId": 1, "price": 700}])
     row = rest.result(f"{METHODS}.get", {"id": add(rest, 1, CATEGORY_ID="2", PARAMS=MONTHLY)})
     assert (row["DEAL_ID"], row["BASED_ID"], row["ACTIVE"], row["CATEGORY_ID"]) == ("2", "1", "Y", "2")
     assert (row["COUNTER_REPEAT"], row["LAST_EXECUTION"], row["LIMIT_DATE"]) == (None, "", "")
@@ -47,7 +47,7 @@ def test_a_template_is_a_copy_of_a_deal(rest: Any) -> None:
 
 def test_a_template_makes_deals(live_portal: Any, rest: Any, robot_handler: Any) -> None:
     live_portal.add_records("deal", [{"TITLE": "Rent", "CONTACT_IDS": [4, 5], "STAGE_ID": "WON"}])
-    live_portal.add_records("productrow", [{"ownerType": "D", "ownerId": 1, "price": 700}])
+    live_portal.add_records("product_row", [{"ownerType": "D", "ownerId": 1, "price": 700}])
     number = add(rest, 1, CATEGORY_ID="2", IS_LIMIT="T", LIMIT_REPEAT=2, PARAMS=MONTHLY)
     for event in ("ONCRMDEALADD", "ONCRMDEALRECURRINGEXPOSE"):
         rest.application("event.bind", {"event": event, "handler": robot_handler.url})

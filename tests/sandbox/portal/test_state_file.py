@@ -40,7 +40,7 @@ def test_what_belongs_to_records_goes_on(file: Path) -> None:
     card = [{"name": "main", "title": "Main", "type": "section", "elements": []}]
     with kept(file) as portal:
         portal.add_records("deal", [{"CONTACT_IDS": [4, 5]}])
-        portal.add_records("productrow", [{"ownerType": "D", "ownerId": 1, "price": 3}])
+        portal.add_records("product_row", [{"ownerType": "D", "ownerId": 1, "price": 3}])
         portal.add_trigger("paid", "deal", "WON")
         call(portal, "crm.automation.trigger.add", **trigger)
         call(portal, "crm.deal.details.configuration.set", data=card)
