@@ -123,7 +123,7 @@ def _in_order(items: Sequence[Item], session: Session) -> Conversation[None]:
         number = failed.number + 1
         for item in items[number:]:
             if item.outcome is None:
-                item.finish(_halted(item.call.method, number, failed.call.method, session))
+                item.leave_out(_halted(item.call.method, number, failed.call.method, session))
 
 
 def _waiting(items: Sequence[Item], session: Session) -> list[Item]:

@@ -49,6 +49,8 @@ class Item:
         self.progress = Progress(call, session, deadline)
         self.outcome: Outcome | None = None
         self.on_outcome: OnOutcome | None = None
+        self.lost: Bitrix24Error | None = None
+        """What became of the last attempt that may have done it, if there was one."""
         self.not_before = 0.0
         # A batch has one header, and so no room for keys.
         self.fits_batch = call.idempotency_key is None
@@ -97,7 +99,7 @@ class Item:
                 if isinstance(item.outcome, Bitrix24Error):
                     code, what = "needed_call_failed", "it failed"
                 text = f"Not called: it needs the result of {ref.name!r} ({item.call.method}), and {what}."
-                self.finish(BatchError(code, text, None, self.call.method, portal))
+                self.leave_out(BatchError(code, text, None, self.call.method, portal))
                 return
         if self.needs and not self.open_needs():
             self.encode({})
@@ -114,6 +116,8 @@ class Item:
 
     def finish(self, outcome: Outcome) -> None:
         """Give the item its outcome."""
+        if isinstance(outcome, Bitrix24Error):
+            outcome.ambiguous |= self.progress.maybe_done
         self.outcome = outcome
         if self.on_outcome is not None:
             self.on_outcome(self.number, outcome)
@@ -124,8 +128,14 @@ class Item:
         own.method = self.call.method
         self.finish(own)
 
+    def leave_out(self, error: BatchError) -> None:
+        """Finish because of another call: with that, unless an attempt may have done this one."""
+        self.finish(self.lost or error)
+
     def judge(self, error: Bitrix24Error, session: Session) -> None:
         """Finish with an error, or leave the item open when it may be sent again."""
+        if error.ambiguous:
+            self.lost = error
         verdict = self.progress.judge(error)
         if isinstance(verdict, Again):
             session.observer.on_retry(verdict.cause)

@@ -85,8 +85,8 @@ def converse(
                 yield from renew(session, progress)
                 continue
             failure = outcome if type(outcome) is AuthError else None
-        except AuthError as error:
-            outcome, failure = _NotSent(error), error
+        except Bitrix24Error as error:
+            outcome, failure = _NotSent(error), error if isinstance(error, AuthError) else None
         if isinstance(outcome, Reply):
             return outcome
         if failure is not None and not failure.retryable and replacements < _MAX_REPLACEMENTS:
@@ -95,6 +95,8 @@ def converse(
                 session.observer.on_retry("credentials")
                 continue
         if isinstance(outcome, _NotSent):
+            # This time. An attempt before may have arrived.
+            outcome.error.ambiguous |= progress.maybe_done
             raise outcome.error
         verdict = progress.judge(outcome)
         if isinstance(verdict, Reply):

@@ -361,6 +361,19 @@ def test_a_call_that_is_abandoned_gives_its_slot_back(open_session):
     assert session.pacer.waiting_time() == before
 
 
+def test_no_room_for_a_repetition_leaves_open_what_was_open_before(open_session, drive):
+    session = open_session()
+
+    def lose(_request):
+        for _ in range(60):
+            session.pacer.reserve()
+        return TIMEOUT
+
+    with pytest.raises(RateLimitError) as caught:
+        drive(lose).hold(converse(Call("crm.lead.delete"), session, deadline=3))
+    assert caught.value.ambiguous
+
+
 def test_no_room_before_the_deadline_fails_at_once_with_the_time_it_would_take(open_session, drive):
     session = open_session()
     for _ in range(70):
