@@ -91,7 +91,7 @@ def converse(
             return outcome
         if failure is not None and not failure.retryable and replacements < _MAX_REPLACEMENTS:
             replacements += 1
-            if (yield from replaced(credentials, progress.used, session)):
+            if (yield from replaced(credentials, progress, session)):
                 session.observer.on_retry("credentials")
                 continue
         if isinstance(outcome, _NotSent):

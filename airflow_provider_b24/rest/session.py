@@ -136,6 +136,7 @@ class Session:
         self._keeps_results: dict[str, bool] = {}
         self.look_again_at = float("-inf")
         """When credentials that are refused are looked up again, at the earliest."""
+        self.lookup_lock = threading.Lock()
         self._former: list[str] = []
         self.renewal_lock = _renewal_lock(store_key or f"{self.portal} {self.owner}")
 
