@@ -34,6 +34,7 @@ from airflow_provider_b24.rest.wire import (
     StoreTokens,
     Together,
     TransportFailure,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._hold(conversation)) for conversation in action.conversations]
             return [task.result() for task in tasks]
+        if isinstance(action, Whole):
+            return await self._whole(action.conversation)
         if isinstance(action, (LoadTokens, StoreTokens)):
             store = self._store_to_use(action)
             try:
@@ -210,6 +213,16 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             except Exception as error:
                 return StoreFailed(type(error).__name__)
         return None
+
+    async def _whole(self, conversation: Conversation[Any]) -> Any:
+        """Hold a conversation in a task of its own; whoever is cancelled meanwhile waits until it is done."""
+        task = asyncio.create_task(self._hold(conversation))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                await asyncio.wait([task])
+            raise
 
     def _transport(self, host: str) -> httpx.AsyncHTTPTransport:
         """Give the connections to a host, of this event loop: those of another loop cannot be used here.

@@ -34,6 +34,7 @@ from airflow_provider_b24.rest.wire import (
     StoreTokens,
     Together,
     TransportFailure,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
             return self._send(action.request, action.write)
         if isinstance(action, Together):
             return self._together(action.conversations)
+        if isinstance(action, Whole):
+            return self._whole(action.conversation)
         return None
 
     def _wait(self, seconds: float, abandoned: threading.Event | None) -> None:
@@ -317,6 +320,20 @@ class Bitrix24Client(BaseClient[TokenStore]):
         finally:
             abandoned.set()
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _whole(self, conversation: Conversation[Any]) -> Any:
+        """Hold a conversation in a thread of its own: no signal, such as that of a time limit, ends it midway."""
+        from concurrent.futures import ThreadPoolExecutor, wait
+
+        pool = ThreadPoolExecutor(1, thread_name_prefix="bitrix24")
+        future = pool.submit(self._hold, conversation)
+        try:
+            return future.result()
+        except BaseException:
+            wait([future])
+            raise
+        finally:
+            pool.shutdown(wait=False)
 
     def _open(self) -> requests.Session:
         with self._lock:
