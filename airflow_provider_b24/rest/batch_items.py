@@ -12,6 +12,7 @@ from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.encoding import UnsendableValueError
 from airflow_provider_b24.rest.exchange import Outcome
 from airflow_provider_b24.rest.references import on_the_wire, part_of, refs_in, replaced
 from airflow_provider_b24.rest.repeating import Again, Progress
@@ -101,8 +102,16 @@ class Item:
                 text = f"Not called: it needs the result of {ref.name!r} ({item.call.method}), and {what}."
                 self.leave_out(BatchError(code, text, None, self.call.method, portal))
                 return
-        if self.needs and not self.open_needs():
-            self.encode({})
+        waited_for = {item.number: MAX_CALLS - 1 for item in self.open_needs()}
+        if len(waited_for) == len({item.number for item in self.needs.values()}):
+            return
+        try:
+            self.encode(waited_for)
+        except UnsendableValueError as error:
+            text = f"Not called: a result that it needs cannot be sent. {error}"
+            self.leave_out(BatchError("unsendable_result", text, None, self.call.method, portal))
+            return
+        if not waited_for:
             self.needs = {}
 
     def warn_of_nothing(self, portal: str) -> None:
