@@ -214,6 +214,9 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
                 return StoreFailed(type(error).__name__)
         return None
 
+    def _forget_connections(self) -> None:
+        self._loop, self._transports = None, {}
+
     async def _whole(self, conversation: Conversation[Any]) -> Any:
         """Hold a conversation in a task of its own; whoever is cancelled meanwhile waits until it is done."""
         task = asyncio.create_task(self._hold(conversation))

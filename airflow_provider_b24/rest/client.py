@@ -321,6 +321,9 @@ class Bitrix24Client(BaseClient[TokenStore]):
             abandoned.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
+    def _forget_connections(self) -> None:
+        self._http = None
+
     def _whole(self, conversation: Conversation[Any]) -> Any:
         """Hold a conversation in a thread of its own: no signal, such as that of a time limit, ends it midway."""
         from concurrent.futures import ThreadPoolExecutor, wait

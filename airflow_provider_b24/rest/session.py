@@ -138,12 +138,18 @@ class Session:
         """When credentials that are refused are looked up again, at the earliest."""
         self.lookup_lock = threading.Lock()
         self._former: list[str] = []
-        self.renewal_lock = _renewal_lock(store_key or f"{self.portal} {self.owner}")
+        self._renewal_key = store_key or f"{self.portal} {self.owner}"
+        self.renewal_lock = _renewal_lock(self._renewal_key)
 
     @property
     def app(self) -> OAuthApp | None:
         """The OAuth application, ``None`` for a webhook."""
         return self.credentials if isinstance(self.credentials, OAuthApp) else None
+
+    def forget_locks(self) -> None:
+        """Take new locks after a fork: one that another thread held would stay locked forever."""
+        self.lookup_lock = threading.Lock()
+        self.renewal_lock = _renewal_lock(self._renewal_key)
 
     def adopt(self, credentials: Credentials, tokens: Tokens | None) -> bool:
         """Call with other credentials from now on, if they are for the same portal.
