@@ -247,7 +247,7 @@ def understand(answer: Response | NoResponse, call: Call, session: Session) -> R
         return transport_error(answer, method, portal)
     try:
         data = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return error_by_status(answer.status, method, portal)
     if not isinstance(data, dict):
         return error_by_status(answer.status, method, portal)

@@ -294,7 +294,7 @@ def _understand(
             return authorization_error(code, description, answer.status, server)
         if isinstance(data, dict) and answer.status == 200:
             return Tokens.from_json(data)
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         pass
     kind = ServerError if answer.status >= 500 or answer.status == 200 else AuthError
     return kind(

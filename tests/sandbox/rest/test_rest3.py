@@ -387,6 +387,16 @@ class TestLists:
         with pytest.raises(Bitrix24Error, match="cannot be read by id"):
             client.iterate("tasks.task.list")
 
+    def test_a_list_that_ignores_the_offset_is_not_read_for_ever(self, portal, make_client, portal_webhook):
+        from dataclasses import replace
+
+        same = [{"id": number, "title": f"task {number}"} for number in range(50)]
+        stuck = replace(portal.methods3["tasks.task.list"], run=lambda call: {"items": same})
+        portal.methods3["tasks.task.list"] = stuck
+        client = make_client(portal_webhook, methods={"tasks.task.list": MethodFacts(read_by="offset")})
+        with pytest.raises(Bitrix24Error, match="ignores 'offset'"):
+            client.iterate("tasks.task.list")
+
     def test_what_is_no_list_is_named(self, portal, client):
         portal.add_records("task", 1)
         with pytest.raises(Bitrix24Error, match="no list"):

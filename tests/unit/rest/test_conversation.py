@@ -100,6 +100,7 @@ def test_a_call_that_creates_is_not_repeated_when_it_may_have_arrived(open_sessi
         (200, b"<html>login</html>", TransportError),
         (200, b"[]", TransportError),
         (200, b"{}", TransportError),
+        pytest.param(200, b'{"result": ' + b"[" * 100_000, TransportError, id="too deep"),
     ],
 )
 def test_an_answer_that_leaves_things_open_is_repeated_only_where_it_is_safe(
