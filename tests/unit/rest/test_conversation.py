@@ -568,6 +568,17 @@ def test_no_secret_shows_in_an_error_even_if_the_portal_repeats_it(open_session,
     assert "ev3nt" not in printed
 
 
+@pytest.mark.parametrize("status", [400, 500])
+def test_no_event_token_shows_in_an_error_of_a_batch(open_session, drive, answer, status):
+    def echo(request):
+        return answer({"error": "BAD", "error_description": f"cannot read {request.body.decode()}"}, status)
+
+    calls = [("bizproc.event.send", {"EVENT_TOKEN": f"wf|A{number}|s3cr3t{number}"}) for number in range(3)]
+    outcomes = drive(echo).hold(converse_batch(calls, open_session(attempts=1)))
+    assert [outcome.code for outcome in outcomes] == ["BAD"] * 3
+    assert not any("s3cr3t" in repr(outcome) + str(outcome) for outcome in outcomes)
+
+
 def test_each_request_is_logged_without_its_parameters(open_session, drive, answer, caplog):
     driver = drive([answer(timed(1, 2.5, 1_000_200))])
 
