@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.rest.wire import Conversation
 
 _Store = TypeVar("_Store")
+NO_AUTHORITIES = "the file or folder of the authorities to trust cannot be read"
 
 
 class BaseClient(Generic[_Store]):

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_b24.rest._base_client import BaseClient, authorities
+from airflow_provider_b24.rest._base_client import NO_AUTHORITIES, BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
@@ -251,7 +251,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         import httpx
 
         url = request.url
-        transport = self._transport(url[: url.find("/", 8)])
+        try:
+            transport = self._transport(url[: url.find("/", 8)])
+        except OSError:
+            return NoResponse(TransportFailure.UNTRUSTED, NO_AUTHORITIES)
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            return NoResponse(TransportFailure.REFUSED, f"the proxy cannot be used: {type(error).__name__}")
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), request.timeout)
         message = httpx.Request(
             request.verb, url, headers=request.headers, content=request.body, extensions={"timeout": timeout}

@@ -308,7 +308,12 @@ def transport_error(no_response: NoResponse, method: str, portal: str) -> Transp
     if ambiguous:
         text = f"{no_response.failure.value} ({no_response.reason}); the portal may have done the work all the same."
     else:
-        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent. Is the portal's address right?"
+        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent."
+        text += (
+            " Is the portal's address right, and that of the proxy, where there is one?"
+            if no_response.failure is TransportFailure.REFUSED
+            else " Which authorities are trusted says the connection's field verify, or the environment."
+        )
     code = no_response.failure.name.lower()
     error = TransportError(f"connection_{code}", text, None, method, portal, ambiguous=ambiguous)
     if no_response.failure is TransportFailure.UNTRUSTED:
