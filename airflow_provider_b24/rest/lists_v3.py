@@ -74,8 +74,15 @@ class _Reading:
         self._conditions = self._params.get("filter") or []
         if not isinstance(self._conditions, list):
             raise self._refusal("'filter' is an array of conditions in REST 3.0")
-        if self._is_by_id and self._params.get("order"):
+        if self._is_by_id and not self._is_this_order(self._params.get("order")):
             raise self._refusal(f"'order' is decided by the reading itself: by {id_field}, ascending")
+
+    def _is_this_order(self, order: object) -> bool:
+        if not order:
+            return True
+        return isinstance(order, dict) and [(name, str(way).upper()) for name, way in order.items()] == [
+            (self._id, "ASC")
+        ]
 
     def page(self, place: int, limit: int | None) -> dict[str, Any]:
         """Give the parameters of a page.
