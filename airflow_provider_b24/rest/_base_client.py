@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_b24.rest.wire import Conversation
 
 _Store = TypeVar("_Store")
+NO_AUTHORITIES = "the file or folder of the authorities to trust cannot be read"
 
 
 class BaseClient(Generic[_Store]):
@@ -106,6 +109,7 @@ class BaseClient(Generic[_Store]):
         self._reconnect = reconnect
         self._sleep = sleep
         self._lock = threading.Lock()
+        _clients.add(self)
 
     @property
     def portal(self) -> str:
@@ -149,12 +153,32 @@ class BaseClient(Generic[_Store]):
             self._store = store
         return credentials
 
+    def _after_fork(self) -> None:
+        """Share nothing with the parent process: of one connection each would read the other's responses."""
+        self._lock = threading.Lock()
+        self._session.forget_locks()
+        self._forget_connections()
+
+    def _forget_connections(self) -> None:
+        raise NotImplementedError
+
     def _store_to_use(self, action: object) -> _Store:
         if self._store is None:
             raise RuntimeError(
                 f"A conversation asked for {type(action).__name__}, which is not possible here"
             )
         return self._store
+
+
+_clients: WeakSet[BaseClient[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for client in _clients:
+        client._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def authorities(verify: bool | str, host: str) -> bool | str:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_b24.rest._base_client import BaseClient, authorities
+from airflow_provider_b24.rest._base_client import NO_AUTHORITIES, BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
@@ -34,6 +34,7 @@ from airflow_provider_b24.rest.wire import (
     StoreTokens,
     Together,
     TransportFailure,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._hold(conversation)) for conversation in action.conversations]
             return [task.result() for task in tasks]
+        if isinstance(action, Whole):
+            return await self._whole(action.conversation)
         if isinstance(action, (LoadTokens, StoreTokens)):
             store = self._store_to_use(action)
             try:
@@ -210,6 +213,19 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
             except Exception as error:
                 return StoreFailed(type(error).__name__)
         return None
+
+    def _forget_connections(self) -> None:
+        self._loop, self._transports = None, {}
+
+    async def _whole(self, conversation: Conversation[Any]) -> Any:
+        """Hold a conversation in a task of its own; whoever is cancelled meanwhile waits until it is done."""
+        task = asyncio.create_task(self._hold(conversation))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                await asyncio.wait([task])
+            raise
 
     def _transport(self, host: str) -> httpx.AsyncHTTPTransport:
         """Give the connections to a host, of this event loop: those of another loop cannot be used here.
@@ -235,7 +251,12 @@ class AsyncBitrix24Client(BaseClient[TokenStore | AsyncTokenStore]):
         import httpx
 
         url = request.url
-        transport = self._transport(url[: url.find("/", 8)])
+        try:
+            transport = self._transport(url[: url.find("/", 8)])
+        except OSError:
+            return NoResponse(TransportFailure.UNTRUSTED, NO_AUTHORITIES)
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            return NoResponse(TransportFailure.REFUSED, f"the proxy cannot be used: {type(error).__name__}")
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), request.timeout)
         message = httpx.Request(
             request.verb, url, headers=request.headers, content=request.body, extensions={"timeout": timeout}

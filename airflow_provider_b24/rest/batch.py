@@ -114,16 +114,15 @@ def _in_any_order(items: Sequence[Item], session: Session) -> Conversation[None]
 
 def _in_order(items: Sequence[Item], session: Session) -> Conversation[None]:
     while waiting := _waiting(items, session):
-        ready = yield from _first_ready(waiting[:1], session)
-        if ready:
-            yield from _send(_portion([waiting], session), session)
         failed = next((item for item in items if isinstance(item.outcome, Bitrix24Error)), None)
-        if failed is None:
-            continue
-        number = failed.number + 1
-        for item in items[number:]:
-            if item.outcome is None:
-                item.finish(_halted(item.call.method, number, failed.call.method, session))
+        if failed is not None:
+            number = failed.number + 1
+            for item in waiting:
+                if item.number > failed.number:
+                    item.leave_out(_halted(item.call.method, number, failed.call.method, session))
+            waiting = [item for item in waiting if item.outcome is None]
+        if waiting and (yield from _first_ready(waiting[:1], session)):
+            yield from _send(_portion([waiting], session), session)
 
 
 def _waiting(items: Sequence[Item], session: Session) -> list[Item]:

@@ -12,6 +12,7 @@ from airflow_provider_b24.exceptions import BatchError, Bitrix24Error
 from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.batch_sizes import MAX_CALLS
 from airflow_provider_b24.rest.call import Call, Reply
+from airflow_provider_b24.rest.encoding import UnsendableValueError
 from airflow_provider_b24.rest.exchange import Outcome
 from airflow_provider_b24.rest.references import on_the_wire, part_of, refs_in, replaced
 from airflow_provider_b24.rest.repeating import Again, Progress
@@ -49,6 +50,8 @@ class Item:
         self.progress = Progress(call, session, deadline)
         self.outcome: Outcome | None = None
         self.on_outcome: OnOutcome | None = None
+        self.lost: Bitrix24Error | None = None
+        """What became of the last attempt that may have done it, if there was one."""
         self.not_before = 0.0
         # A batch has one header, and so no room for keys.
         self.fits_batch = call.idempotency_key is None
@@ -97,10 +100,18 @@ class Item:
                 if isinstance(item.outcome, Bitrix24Error):
                     code, what = "needed_call_failed", "it failed"
                 text = f"Not called: it needs the result of {ref.name!r} ({item.call.method}), and {what}."
-                self.finish(BatchError(code, text, None, self.call.method, portal))
+                self.leave_out(BatchError(code, text, None, self.call.method, portal))
                 return
-        if self.needs and not self.open_needs():
-            self.encode({})
+        waited_for = {item.number: MAX_CALLS - 1 for item in self.open_needs()}
+        if len(waited_for) == len({item.number for item in self.needs.values()}):
+            return
+        try:
+            self.encode(waited_for)
+        except UnsendableValueError as error:
+            text = f"Not called: a result that it needs cannot be sent. {error}"
+            self.leave_out(BatchError("unsendable_result", text, None, self.call.method, portal))
+            return
+        if not waited_for:
             self.needs = {}
 
     def warn_of_nothing(self, portal: str) -> None:
@@ -114,6 +125,8 @@ class Item:
 
     def finish(self, outcome: Outcome) -> None:
         """Give the item its outcome."""
+        if isinstance(outcome, Bitrix24Error):
+            outcome.ambiguous |= self.progress.maybe_done
         self.outcome = outcome
         if self.on_outcome is not None:
             self.on_outcome(self.number, outcome)
@@ -124,8 +137,14 @@ class Item:
         own.method = self.call.method
         self.finish(own)
 
+    def leave_out(self, error: BatchError) -> None:
+        """Finish because of another call: with that, unless an attempt may have done this one."""
+        self.finish(self.lost or error)
+
     def judge(self, error: Bitrix24Error, session: Session) -> None:
         """Finish with an error, or leave the item open when it may be sent again."""
+        if error.ambiguous:
+            self.lost = error
         verdict = self.progress.judge(error)
         if isinstance(verdict, Again):
             session.observer.on_retry(verdict.cause)

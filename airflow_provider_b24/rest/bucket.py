@@ -87,7 +87,7 @@ class Bucket:
             numbers = [*bucket.lanes, bucket.threshold, bucket.epoch, bucket.share, bucket.at]
             usable = all(math.isfinite(number) for number in numbers) and not math.isnan(bucket.refused)
             usable = usable and len(bucket.lanes) <= bucket.threshold and 0 < bucket.share <= 1
-        except (TypeError, RecursionError) as error:
+        except (TypeError, OverflowError, RecursionError) as error:
             raise ValueError("no bucket") from error
         if not (usable and bucket.lanes):
             raise ValueError("no bucket")

@@ -130,7 +130,7 @@ class ReplyTime:
                 None if operating is None else float(operating),
                 None if reset_at is None else float(reset_at),
             )
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
 
 

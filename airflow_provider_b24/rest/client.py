@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow_provider_b24.rest._base_client import BaseClient, authorities
+from airflow_provider_b24.rest._base_client import NO_AUTHORITIES, BaseClient, authorities
 from airflow_provider_b24.rest.batch import AnyCall, converse_batch
 from airflow_provider_b24.rest.call import Call, Reply, answer_params
 from airflow_provider_b24.rest.conversation import converse
@@ -34,6 +34,7 @@ from airflow_provider_b24.rest.wire import (
     StoreTokens,
     Together,
     TransportFailure,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ class Bitrix24Client(BaseClient[TokenStore]):
             return self._send(action.request, action.write)
         if isinstance(action, Together):
             return self._together(action.conversations)
+        if isinstance(action, Whole):
+            return self._whole(action.conversation)
         return None
 
     def _wait(self, seconds: float, abandoned: threading.Event | None) -> None:
@@ -317,6 +320,23 @@ class Bitrix24Client(BaseClient[TokenStore]):
         finally:
             abandoned.set()
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _forget_connections(self) -> None:
+        self._http = None
+
+    def _whole(self, conversation: Conversation[Any]) -> Any:
+        """Hold a conversation in a thread of its own: no signal, such as that of a time limit, ends it midway."""
+        from concurrent.futures import ThreadPoolExecutor, wait
+
+        pool = ThreadPoolExecutor(1, thread_name_prefix="bitrix24")
+        future = pool.submit(self._hold, conversation)
+        try:
+            return future.result()
+        except BaseException:
+            wait([future])
+            raise
+        finally:
+            pool.shutdown(wait=False)
 
     def _open(self) -> requests.Session:
         with self._lock:
@@ -352,13 +372,18 @@ class Bitrix24Client(BaseClient[TokenStore]):
             prepared.headers["Content-Length"] = str(len(request.body))
         prepared.hooks = {}
         try:
-            response = http.get_adapter(url).send(
-                prepared,
-                timeout=request.timeout,
-                verify=settings["verify"],  # type: ignore[arg-type]
-                cert=settings["cert"],
-                proxies=settings["proxies"],
-            )
+            try:
+                response = http.get_adapter(url).send(
+                    prepared,
+                    timeout=request.timeout,
+                    verify=settings["verify"],  # type: ignore[arg-type]
+                    cert=settings["cert"],
+                    proxies=settings["proxies"],
+                )
+            except OSError as error:
+                if isinstance(error, RequestException):
+                    raise
+                return NoResponse(TransportFailure.UNTRUSTED, NO_AUTHORITIES)
             with response:
                 if write is None or response.status_code != 200:
                     return Response(response.status_code, response.headers, response.content or b"")
@@ -375,6 +400,8 @@ def _no_response(error: Exception) -> NoResponse:
     from urllib3.exceptions import NewConnectionError, ProxyError
 
     reason = type(error).__name__
+    if isinstance(error, ValueError):  # It is about an address, most often the proxy's.
+        return NoResponse(TransportFailure.REFUSED, reason)
     if isinstance(error, exceptions.SSLError):
         # A connection that breaks off is one as well, while it is made secure or later: it is not said which.
         if _is_about_a_certificate(error):
@@ -393,12 +420,17 @@ def _no_response(error: Exception) -> NoResponse:
 
 
 def _is_about_a_certificate(error: Exception) -> bool:
-    from ssl import SSLCertVerificationError
+    from ssl import SSLCertVerificationError, SSLError
 
     waiting: list[object] = [error]
     while waiting:
         one = waiting.pop()
         if isinstance(one, SSLCertVerificationError):
+            return True
+        if isinstance(one, SSLError) and getattr(one, "library", "") in (
+            "X509",
+            "PEM",
+        ):  # those of the authorities
             return True
         if isinstance(one, BaseException):
             waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]

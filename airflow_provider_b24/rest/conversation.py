@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_b24.exceptions import (
@@ -55,6 +55,7 @@ def converse(
     deadline: float | None = None,
     progress: Progress | None = None,
     params: Mapping[str, Any] | None = None,
+    inside: Sequence[Call] = (),
 ) -> Conversation[Reply]:
     """Hold the conversation of one call.
 
@@ -63,6 +64,7 @@ def converse(
     :param deadline: seconds it may take in all; ``None`` for the session's own deadline.
     :param progress: the call's earlier attempts, if there were any.
     :param params: ``call.params`` if they are already in the form that is sent.
+    :param inside: the calls that a batch holds.
     :return: a generator that yields actions, is sent their outcome, and returns the reply.
     :raises Bitrix24Error: when the call has failed for good.
     :raises UnsendableValueError: when a parameter cannot be sent; nothing was.
@@ -74,7 +76,7 @@ def converse(
     while True:
         credentials = session.credentials
         try:
-            outcome = yield from _attempt(call, sent_params, session, progress)
+            outcome = yield from _attempt(call, sent_params, session, progress, inside)
             if (
                 isinstance(outcome, ExpiredTokenError)
                 and session.app is not None
@@ -85,16 +87,18 @@ def converse(
                 yield from renew(session, progress)
                 continue
             failure = outcome if type(outcome) is AuthError else None
-        except AuthError as error:
-            outcome, failure = _NotSent(error), error
+        except Bitrix24Error as error:
+            outcome, failure = _NotSent(error), error if isinstance(error, AuthError) else None
         if isinstance(outcome, Reply):
             return outcome
         if failure is not None and not failure.retryable and replacements < _MAX_REPLACEMENTS:
             replacements += 1
-            if (yield from replaced(credentials, progress.used, session)):
+            if (yield from replaced(credentials, progress, session)):
                 session.observer.on_retry("credentials")
                 continue
         if isinstance(outcome, _NotSent):
+            # This time. An attempt before may have arrived.
+            outcome.error.ambiguous |= progress.maybe_done
             raise outcome.error
         verdict = progress.judge(outcome)
         if isinstance(verdict, Reply):
@@ -176,7 +180,7 @@ class _NotSent(NamedTuple):
 
 
 def _attempt(
-    call: Call, params: dict[str, Any], session: Session, progress: Progress
+    call: Call, params: dict[str, Any], session: Session, progress: Progress, inside: Sequence[Call]
 ) -> Conversation[Reply | Bitrix24Error | _NotSent]:
     """Send the call once, following the portal if it has moved."""
     for _ in range(MAX_HOPS + 1):
@@ -205,7 +209,7 @@ def _attempt(
                 return refused
             session.observer.on_retry("moved")
             continue
-        outcome = understand(answer, call, session)
+        outcome = understand(answer, call, session, inside)
         status = answer.status if isinstance(answer, Response) else None
         operating = outcome.time.operating if isinstance(outcome, Reply) and outcome.time else None
         note(call, portal, duration, progress, status, operating, session)
@@ -238,35 +242,44 @@ def _request(call: Call, params: dict[str, Any], session: Session, progress: Pro
     return Request("POST", session.url(call), headers, body, timeout)
 
 
-def understand(answer: Response | NoResponse, call: Call, session: Session) -> Reply | Bitrix24Error:
+def understand(
+    answer: Response | NoResponse, call: Call, session: Session, inside: Sequence[Call] = ()
+) -> Reply | Bitrix24Error:
     """Turn what came back into a reply or the error it stands for."""
     method, portal = call.method, session.portal
     if isinstance(answer, NoResponse):
         return transport_error(answer, method, portal)
     try:
         data = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return error_by_status(answer.status, method, portal)
     if not isinstance(data, dict):
         return error_by_status(answer.status, method, portal)
     # Some methods refuse with an empty code and say why in the description.
     if data.get("error") or (data.get("error_description") and "result" not in data):
-        return error_from_json(data, answer.status, call, session)
+        return error_from_json(data, answer.status, call, session, inside)
     if "result" not in data or answer.status >= 400:
         return error_by_status(answer.status, method, portal)
     return Reply.from_json(data, replayed=answer.headers.get("Idempotent-Replayed") == "true")
 
 
 def error_from_json(
-    data: Mapping[str, Any], status: int | None, call: Call, session: Session
+    data: Mapping[str, Any], status: int | None, call: Call, session: Session, inside: Sequence[Call] = ()
 ) -> Bitrix24Error:
-    """Read an error object of the portal, without the secrets it may repeat."""
+    """Read an error object of the portal, without the secrets it may repeat.
+
+    :param inside: the calls that a batch holds.
+    """
     code, description = data.get("error"), data.get("error_description") or ""
     if isinstance(code, Mapping):
         description = _message(code) or description
         code = code.get("code")
-    token = next((value for name, value in call.params.items() if str(name).upper() == "EVENT_TOKEN"), "")
-    secrets = (str(token),)
+    secrets = [
+        str(value)
+        for one in (call, *inside)
+        for name, value in one.params.items()
+        if str(name).upper() == "EVENT_TOKEN"
+    ]
     return system_error(
         session.scrub(str(code or "refused"), *secrets),
         session.scrub(str(description), *secrets),
@@ -295,7 +308,12 @@ def transport_error(no_response: NoResponse, method: str, portal: str) -> Transp
     if ambiguous:
         text = f"{no_response.failure.value} ({no_response.reason}); the portal may have done the work all the same."
     else:
-        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent. Is the portal's address right?"
+        text = f"{no_response.failure.value} ({no_response.reason}); nothing was sent."
+        text += (
+            " Is the portal's address right, and that of the proxy, where there is one?"
+            if no_response.failure is TransportFailure.REFUSED
+            else " Which authorities are trusted says the connection's field verify, or the environment."
+        )
     code = no_response.failure.name.lower()
     error = TransportError(f"connection_{code}", text, None, method, portal, ambiguous=ambiguous)
     if no_response.failure is TransportFailure.UNTRUSTED:

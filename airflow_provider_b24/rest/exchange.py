@@ -42,7 +42,7 @@ def exchange(
     session.observer.on_batch(size)
     params = api.batch(commands, halt=halt)
     try:
-        reply = yield from converse(progress.call, session, progress=progress, params=params)
+        reply = yield from converse(progress.call, session, progress=progress, params=params, inside=calls)
     except Bitrix24Error as error:
         if error.ambiguous or isinstance(error, BatchError):
             session.sizes.failed(methods, size)

@@ -83,7 +83,8 @@ class PartFile:
 
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
         self._path = Path(path)
-        self._part = self._path.with_name(f".{self._path.name}.{token_hex(8)}.part")
+        # The beginning of the name: with the whole of it this one could be longer than a file system allows.
+        self._part = self._path.with_name(f".{self._path.name[:40]}.{token_hex(8)}.part")
         self._max_bytes = max_bytes
         self.size = 0
         """Bytes that were written."""

@@ -310,7 +310,7 @@ def _by_offset(reading: _Reading) -> Conversation[None]:
     """Hand out page after page by offset. The first one tells how many there are."""
     [reply] = yield from reading.ask([reading.at(0)])
     rows = reading.rows(reply)
-    first_ids, read = reading.ids(rows), len(rows)
+    first_rows, first_ids, read = rows, reading.ids(rows), len(rows)
     yield from reading.take(rows)
     offset, step, total = reply.next, reply.next or PAGE_SIZE, reply.total
     while offset is not None and not reading.is_enough and (total is None or offset < total):
@@ -320,8 +320,8 @@ def _by_offset(reading: _Reading) -> Conversation[None]:
             rows = reading.rows(reply)
             if not rows:
                 return
-            if (reply.next is not None and reply.next <= offset) or (
-                first_ids and reading.ids(rows) == first_ids
+            if (reply.next is not None and reply.next <= offset) or is_repeated(
+                rows, first_rows, reading.ids(rows), first_ids
             ):
                 raise reading.error(
                     "list_does_not_advance",
@@ -332,6 +332,15 @@ def _by_offset(reading: _Reading) -> Conversation[None]:
             following, offset = offset + step, reply.next
             if offset != following:
                 break
+
+
+def is_repeated(
+    rows: Sequence[Any], earlier: Sequence[Any], ids: Sequence[int], earlier_ids: Sequence[int]
+) -> bool:
+    """Tell whether a page is an earlier one again. Records that are all the same without an id prove nothing."""
+    if ids or earlier_ids:
+        return ids == earlier_ids
+    return rows == earlier and any(row != rows[0] for row in rows)
 
 
 def _ascending(ids: Sequence[int], after: int) -> bool:

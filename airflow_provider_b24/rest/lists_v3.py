@@ -13,6 +13,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.rest.apis import APIS
 from airflow_provider_b24.rest.encoding import UnsendableValueError
 from airflow_provider_b24.rest.exchange import alone
+from airflow_provider_b24.rest.lists import is_repeated
 from airflow_provider_b24.rest.repeating import Progress
 from airflow_provider_b24.rest.wire import Conversation, Page
 
@@ -63,6 +64,7 @@ class _Reading:
         self._params = APIS["v3"].parameters(call.method, call.params)
         self._is_by_id = session.facts(call.method).read_by == "id"
         self._id = id_field
+        self._before: tuple[list[Any], list[int]] = [], []
         pagination = self._params.get("pagination") or {}
         if not isinstance(pagination, dict) or set(pagination) - {"limit"}:
             raise self._refusal("'pagination' is decided by the reading itself, but for its 'limit'")
@@ -72,8 +74,15 @@ class _Reading:
         self._conditions = self._params.get("filter") or []
         if not isinstance(self._conditions, list):
             raise self._refusal("'filter' is an array of conditions in REST 3.0")
-        if self._is_by_id and self._params.get("order"):
+        if self._is_by_id and not self._is_this_order(self._params.get("order")):
             raise self._refusal(f"'order' is decided by the reading itself: by {id_field}, ascending")
+
+    def _is_this_order(self, order: object) -> bool:
+        if not order:
+            return True
+        return isinstance(order, dict) and [(name, str(way).upper()) for name, way in order.items()] == [
+            (self._id, "ASC")
+        ]
 
     def page(self, place: int, limit: int | None) -> dict[str, Any]:
         """Give the parameters of a page.
@@ -113,12 +122,19 @@ class _Reading:
 
         :raises Bitrix24Error: when the records do not follow on those before.
         """
-        if not self._is_by_id:
-            return place + len(rows)
         try:
             ids = [int(row[self._id]) for row in rows]
         except (KeyError, TypeError, ValueError):
             ids = []
+        if not self._is_by_id:
+            before, before_ids = self._before
+            if place and is_repeated(rows, before, ids, before_ids):
+                raise self._error(
+                    "list_does_not_advance",
+                    f"The method ignores 'offset': behind the first {place} records it gives the same again.",
+                )
+            self._before = rows, ids
+            return place + len(rows)
         if not ids or any(one >= other for one, other in zip((place, *ids), ids, strict=False)):
             raise self._error(
                 "list_does_not_advance",

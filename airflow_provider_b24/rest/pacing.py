@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 
 OPERATING_LIMIT = 480.0
 _BASKET = 60.0
+_BASKETS = 10
 # The portal names the reset in whole seconds, without the fraction that is still to pass.
 _ROUNDING = 1.0
 _ALONE = 10.0
@@ -195,7 +196,10 @@ class Pacer:
             wrong on either side does no harm.
         """
         resets = self._clock() + (
-            max(0.0, reset_at - portal_now) + _ROUNDING if reset_at and portal_now else _BASKET
+            # No basket is kept for longer, whatever a portal says.
+            min(max(0.0, reset_at - portal_now), _BASKETS * _BASKET) + _ROUNDING
+            if reset_at and portal_now
+            else _BASKET
         )
         with self._operating_lock:
             self._operating[owner, method.lower()] = _Operating(used, resets, reset_at, refused=False)

@@ -34,6 +34,7 @@ from airflow_provider_b24.rest.wire import (
     StoreFailed,
     StoreTokens,
     TransportFailure,
+    Whole,
 )
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ def redeem(
         raise AuthError(
             "not_an_application", "An incoming webhook has no tokens to be granted.", portal=session.portal
         )
-    outcome = yield from _ask(session.app, grant_type, grant, oauth_server, session)
+    outcome: Tokens | Bitrix24Error = yield Whole(
+        _ask_and_save(session.app, grant_type, grant, oauth_server, session)
+    )
     if not isinstance(outcome, Tokens):
         raise outcome
-    yield from _save(session, outcome)
     return outcome
 
 
@@ -175,27 +177,24 @@ def _refresh(session: Session, progress: Progress) -> Conversation[None]:
     failures, delay = 0, 0.0
     while True:
         yield from _pause(delay, session, progress)
-        outcome = yield from _ask(app, "refresh_token", tokens.refresh_token, tokens.oauth_server, session)
+        outcome: Tokens | Bitrix24Error = yield Whole(
+            _ask_and_save(
+                app, "refresh_token", tokens.refresh_token, tokens.oauth_server, session, tokens.member_id
+            )
+        )
         if isinstance(outcome, Tokens):
-            break
+            session.observer.on_refresh()
+            return
         if outcome.code.lower() == "invalid_grant":
             if (yield from _winner_has_stored(tokens.refresh_token, session, progress)):
                 return
             raise outcome
         failures += 1
         patience = session.patience
-        if not outcome.retryable or failures >= patience.attempts:
+        # A pair that could not be stored has spent the refresh token.
+        if session.unsaved is not None or not outcome.retryable or failures >= patience.attempts:
             raise outcome
         delay = session.chance() * min(patience.longest_delay, patience.first_delay * 2 ** (failures - 1))
-    session.observer.on_refresh()
-    if tokens.member_id and outcome.member_id and tokens.member_id != outcome.member_id:
-        raise AuthError(
-            "wrong_portal",
-            "The authorization server answered with tokens of another portal; they were discarded. "
-            + RECONNECT,
-            portal=session.portal,
-        )
-    yield from _save(session, outcome)
 
 
 def _winner_has_stored(refresh_token: str, session: Session, progress: Progress) -> Conversation[bool]:
@@ -215,6 +214,35 @@ def _winner_has_stored(refresh_token: str, session: Session, progress: Progress)
             return True
     session.dead_refresh_token = refresh_token
     return False
+
+
+def _ask_and_save(
+    app: OAuthApp,
+    grant_type: GrantType,
+    grant: str,
+    granted_by: str,
+    session: Session,
+    member_id: str = "",
+) -> Conversation[Tokens | Bitrix24Error]:
+    """Ask for a pair of tokens and store it: a grant works once, so nothing may come in between.
+
+    :param member_id: whose tokens they must be, if that is known.
+    """
+    outcome = yield from _ask(app, grant_type, grant, granted_by, session)
+    if not isinstance(outcome, Tokens):
+        return outcome
+    if member_id and outcome.member_id and member_id != outcome.member_id:
+        return AuthError(
+            "wrong_portal",
+            "The authorization server answered with tokens of another portal; they were discarded. "
+            + RECONNECT,
+            portal=session.portal,
+        )
+    try:
+        yield from _save(session, outcome)
+    except AuthError as error:
+        return error
+    return outcome
 
 
 def _ask(
@@ -266,7 +294,7 @@ def _understand(
             return authorization_error(code, description, answer.status, server)
         if isinstance(data, dict) and answer.status == 200:
             return Tokens.from_json(data)
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         pass
     kind = ServerError if answer.status >= 500 or answer.status == 200 else AuthError
     return kind(

@@ -66,7 +66,8 @@ class Progress:
         self._failures = 0
         self._refusals = 0
         self._locks = 0
-        self._maybe_done = False
+        self.maybe_done = False
+        """Whether an attempt may have done the work although no good response came."""
         limits = (call.deadline, deadline, session.patience.deadline)
         limit = next((seconds for seconds in limits if seconds is not None), None)
         self._ends = None if limit is None else session.clock() + limit
@@ -80,7 +81,7 @@ class Progress:
 
         :return: whether to send the call again; or that it was done by an earlier attempt; or the error to report.
         """
-        if self._maybe_done and self.effect is Effect.ENDS and _says_nothing_is_left(error):
+        if self.maybe_done and self.effect is Effect.ENDS and _says_nothing_is_left(error):
             logger.warning(
                 "%s at %s: repeated after a failure without a response, it was told that there is nothing left to do "
                 "(%s). The first copy had arrived: it counts as %s.",
@@ -89,9 +90,9 @@ class Progress:
             )  # fmt: skip
             return Reply(result=True)
         lost = error.ambiguous and isinstance(error, TransportError)
-        self._maybe_done |= error.ambiguous
-        error.ambiguous = self._maybe_done
-        if self._maybe_done and self.effect is Effect.CREATES:
+        self.maybe_done |= error.ambiguous
+        error.ambiguous = self.maybe_done
+        if self.maybe_done and self.effect is Effect.CREATES:
             error.retryable = False
         # A token that is still called expired after its renewals does not become good by asking again.
         if not error.retryable or isinstance(error, ExpiredTokenError):

@@ -6,25 +6,41 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_b24.rest.credentials import OAuthApp, Tokens, Webhook
-from airflow_provider_b24.rest.wire import Conversation, LoadCredentials, LoadTokens
+from airflow_provider_b24.rest.wire import Conversation, LoadCredentials, LoadTokens, Sleep
 
 if TYPE_CHECKING:
     from airflow_provider_b24.rest.credentials import Credentials
+    from airflow_provider_b24.rest.repeating import Progress
     from airflow_provider_b24.rest.session import Session
 
 logger = logging.getLogger("airflow_provider_b24.rest")
 
 _PAUSE = 5.0
 """Seconds after a look in which nobody looks again: many calls may be refused at once."""
+_POLL = 0.05
+"""Seconds between two attempts to be the one who looks."""
 
 
-def replaced(used: Credentials, tokens: Tokens | None, session: Session) -> Conversation[bool]:
+def replaced(used: Credentials, progress: Progress, session: Session) -> Conversation[bool]:
     """Look for other credentials than those that the portal has refused.
 
+    One call looks; those that are refused at the same time wait for what it finds.
+
     :param used: what the call was made with.
-    :param tokens: the application's pair that it was made with.
+    :param progress: the call's; it knows the application's pair that it was made with, and how long it may take.
     :return: whether the session has others now.
     """
+    while not session.lookup_lock.acquire(blocking=False):
+        if progress.remaining() == 0:
+            return False
+        yield Sleep(_POLL)
+    try:
+        return (yield from _look(used, progress.used, session))
+    finally:
+        session.lookup_lock.release()
+
+
+def _look(used: Credentials, tokens: Tokens | None, session: Session) -> Conversation[bool]:
     if not _differ(session.credentials, session.tokens, used, tokens):
         if session.clock() < session.look_again_at:
             return False

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 from airflow_provider_b24 import __version__
 from airflow_provider_b24.exceptions import Bitrix24Error, OperationTimeLimitError
@@ -136,13 +136,20 @@ class Session:
         self._keeps_results: dict[str, bool] = {}
         self.look_again_at = float("-inf")
         """When credentials that are refused are looked up again, at the earliest."""
+        self.lookup_lock = threading.Lock()
         self._former: list[str] = []
-        self.renewal_lock = _renewal_lock(store_key or f"{self.portal} {self.owner}")
+        self._renewal_key = store_key or f"{self.portal} {self.owner}"
+        self.renewal_lock = _renewal_lock(self._renewal_key)
 
     @property
     def app(self) -> OAuthApp | None:
         """The OAuth application, ``None`` for a webhook."""
         return self.credentials if isinstance(self.credentials, OAuthApp) else None
+
+    def forget_locks(self) -> None:
+        """Take new locks after a fork: one that another thread held would stay locked forever."""
+        self.lookup_lock = threading.Lock()
+        self.renewal_lock = _renewal_lock(self._renewal_key)
 
     def adopt(self, credentials: Credentials, tokens: Tokens | None) -> bool:
         """Call with other credentials from now on, if they are for the same portal.
@@ -306,7 +313,8 @@ class Session:
         """Take this client's secrets, and those named, out of a text that came from outside."""
         for secret in (*secrets, *self._secrets(), *self._former):
             if secret:
-                text = text.replace(secret, "***")
+                # In a batch it travels in a query.
+                text = text.replace(secret, "***").replace(quote_plus(secret), "***")
         return text[:500]
 
     def knows_secret_in(self, text: str) -> bool:

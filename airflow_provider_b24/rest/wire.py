@@ -132,6 +132,16 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Hold a conversation to its end, also when whoever waits for it is interrupted meanwhile; be sent its result.
+
+    What interrupts takes effect afterwards. The conversation takes a bounded time, and raises nothing.
+    """
+
+    conversation: Conversation[Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Hand these records of a list to the caller."""
 
@@ -142,6 +152,6 @@ CHUNK = 65_536
 """Bytes that are read and written at a time."""
 _Result = TypeVar("_Result")
 Action: TypeAlias = (
-    Send | Receive | Sleep | Consult | LoadTokens | StoreTokens | LoadCredentials | Together | Page
+    Send | Receive | Sleep | Consult | LoadTokens | StoreTokens | LoadCredentials | Together | Whole | Page
 )
 Conversation: TypeAlias = Generator[Action, Any, _Result]

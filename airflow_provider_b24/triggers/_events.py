@@ -58,7 +58,8 @@ def error_event(error: Bitrix24Error) -> dict[str, Any]:
     return {
         "status": "error",
         "error_type": type(error).__name__,
-        "error_args": list(error.args),
+        # Not what it was made with: of a batch that has failed each call has the error under its own name.
+        "error_args": [error.code, error.description, error.status, error.method, error.portal],
         "retryable": error.retryable,
         "ambiguous": error.ambiguous,
     }

@@ -487,6 +487,15 @@ def test_a_reference_to_nothing_is_refused_and_nothing_sent(portal, run, ref):
     assert portal.requests == []
 
 
+def test_what_a_whole_batch_is_refused_for_is_said_of_each_call_by_its_own_name(portal, run):
+    portal.faults.add(AnswerStatus(403, "insufficient_scope"), method="batch")
+    with pytest.raises(AirflowFailException) as caught:
+        run(calls=[("crm.lead.get", {"ID": 1}), ("user.get", {})])
+    first, second = str(caught.value).splitlines()[1:]
+    assert first.startswith("calls[0]: crm.lead.get at ")
+    assert second.startswith("calls[1]: user.get at ")
+
+
 def test_a_call_whose_needed_call_failed_is_named_with_the_reason(run):
     with pytest.raises(AirflowFailException, match=r"calls\[1\]: .*Not called: it needs the result of 'one'"):
         run(

@@ -155,6 +155,13 @@ def test_a_file_on_the_drive_is_downloaded_by_its_number(use, portal, tmp_path):
     assert files_in(tmp_path) == ["mine.bin"]
 
 
+def test_a_file_may_have_the_longest_name_that_there_is(use, portal, tmp_path):
+    number = portal.add_file("offer.pdf", b"an offer")
+    path = tmp_path / ("д" * 125 + ".pdf")
+    assert use("download", number, path) == 8
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_file_is_downloaded_by_a_link_of_a_method(use, portal, tmp_path):
     link = use("call", "disk.file.get", {"id": portal.add_file("a.bin", DATA)}).result["DOWNLOAD_URL"]
 

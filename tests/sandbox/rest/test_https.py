@@ -7,20 +7,20 @@ import pytest
 
 from airflow_provider_b24.exceptions import TransportError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
-from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Webhook
+from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, Patience, Webhook
 from airflow_provider_b24.rest._base_client import authorities
 from airflow_provider_b24.sandbox import SandboxPortal
 
 
-def blocking(webhook, **options):
+def blocking(webhook, method="profile", **options):
     with Bitrix24Client(webhook, **options) as client:
-        return client.call("profile").result["ID"]
+        return client.call(method).result["ID"]
 
 
-def in_a_loop(webhook, **options):
+def in_a_loop(webhook, method="profile", **options):
     async def run():
         async with AsyncBitrix24Client(webhook, **options) as client:
-            return (await client.call("profile")).result["ID"]
+            return (await client.call(method)).result["ID"]
 
     return asyncio.run(run())
 
@@ -87,3 +87,43 @@ def test_bitrix24s_own_authorization_servers_are_checked_whatever_is_said_of_the
     assert authorities(verify, "https://oauth.bitrix24.tech") is True
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/all.pem")
     assert authorities(verify, "https://oauth.bitrix.info") == "/etc/all.pem"
+
+
+def call_that_creates(way, webhook):
+    """Make a call that must not be made twice, and give its error."""
+    with pytest.raises(TransportError) as caught:
+        way(webhook, patience=Patience(attempts=1), method="crm.lead.add")
+    return caught.value
+
+
+@pytest.mark.parametrize("content", [None, "this is no certificate"])
+@pytest.mark.parametrize("way", [blocking, in_a_loop])
+def test_authorities_that_cannot_be_read_are_an_error_of_the_family(
+    way, https_portal, monkeypatch, tmp_path, content
+):
+    path = tmp_path / "authorities.pem"
+    if content:
+        path.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+
+    error = call_that_creates(way, Webhook.from_url(https_portal.webhook.url))
+    assert (error.code, error.retryable, error.ambiguous) == ("connection_untrusted", False, False)
+    assert "nothing was sent" in str(error)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["ftp://u:p4ssw0rd@127.0.0.1:1", "http://127.0.0.1:x", "http://[", "http://", "socks5://127.0.0.1:1"],
+)
+@pytest.mark.parametrize("way", [blocking, in_a_loop])
+def test_of_a_proxy_that_cannot_be_used_it_is_said_that_nothing_was_sent(
+    way, https_portal, monkeypatch, proxy
+):
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    error = call_that_creates(way, Webhook.from_url(https_portal.webhook.url))
+    assert (error.code, error.ambiguous) == ("connection_refused", False)
+    assert "that of the proxy" in str(error)
+    assert "p4ssw0rd" not in str(error)

@@ -199,6 +199,32 @@ def test_what_a_result_does_not_hold_is_said(batch, portal, caplog):
     assert "lead[nothing]" in str(later)
 
 
+def test_halt_stops_at_a_call_that_is_not_made_for_want_of_a_result(batch, portal):
+    outcomes = batch(
+        add("lead", "one"), echo(Ref("lead", "nothing")), add("two", "two"), batch_size=1, halt=True
+    )
+
+    assert [outcome.code for outcome in outcomes[1:]] == ["no_such_result", "halted"]
+    assert titles(portal) == ["one"]
+
+
+@pytest.mark.parametrize("halt", [False, True])
+def test_a_result_that_cannot_be_sent_fails_the_call_that_needs_it_and_no_other(batch, portal, halt):
+    value = "deep"
+    for _ in range(30):
+        value = [value]
+
+    created, deep, needs, other = batch(
+        add("lead"), echo(value, "deep"), echo([Ref("deep")]), echo("other"), batch_size=1, halt=halt
+    )
+
+    assert [created.result, deep.result["value"]] == [1, value]
+    assert [type(needs), needs.code] == [BatchError, "unsendable_result"]
+    assert "value[0]" in str(needs)
+    assert "nested deeper" in str(needs)
+    assert other.code == "halted" if halt else other.result["value"] == "other"
+
+
 def test_a_halted_batch_stops_at_a_call_that_is_referred_to(batch, portal):
     outcomes = batch(
         add("one", "one"),

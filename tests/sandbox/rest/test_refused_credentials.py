@@ -1,9 +1,20 @@
 """Whatever is wrong with the credentials is said in words of its own, with what to do next."""
 
+import asyncio
+import time
+
 import pytest
 
 from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, PortalBlockedError
-from airflow_provider_b24.rest import MemoryTokenStore, OAuthApp, Tokens, Webhook
+from airflow_provider_b24.rest import (
+    AsyncBitrix24Client,
+    Bitrix24Client,
+    MemoryTokenStore,
+    OAuthApp,
+    Reply,
+    Tokens,
+    Webhook,
+)
 from airflow_provider_b24.sandbox import AnswerStatus
 
 
@@ -131,3 +142,43 @@ def test_a_portal_that_answers_nobody(portal, refused, portal_webhook, status, c
     assert type(error) is PortalBlockedError
     assert words in str(error)
     assert len(portal.requests) == 1
+
+
+MANY = [("crm.lead.list", {"start": number}) for number in range(200)]
+
+
+class TestReplacedWhileManyAreRefused:
+    """One looks, and all of them go on."""
+
+    @pytest.fixture
+    def mistyped(self, portal):
+        return Webhook(portal.url, "1", "mistypedcode")
+
+    def test_in_threads(self, mistyped, portal_webhook, fresh_clock):
+        looks = []
+
+        def look():
+            looks.append("look")
+            time.sleep(0.3)
+            return portal_webhook, None
+
+        with Bitrix24Client(mistyped, reconnect=look, clock=fresh_clock) as client:
+            outcomes = client.batch(MANY)
+
+        assert [type(outcome) for outcome in outcomes] == [Reply] * 200
+        assert len(looks) == 1
+
+    def test_in_an_event_loop(self, mistyped, portal_webhook, fresh_clock):
+        looks = []
+
+        async def look():
+            looks.append("look")
+            await asyncio.sleep(0.3)
+            return portal_webhook, None
+
+        async def run():
+            async with AsyncBitrix24Client(mistyped, reconnect=look, clock=fresh_clock) as client:
+                return await client.batch(MANY)
+
+        assert [type(outcome) for outcome in asyncio.run(run())] == [Reply] * 200
+        assert len(looks) == 1

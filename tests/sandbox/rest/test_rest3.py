@@ -344,6 +344,11 @@ class TestLists:
         assert [row["id"] for row in rows] == list(range(1, 131))
         assert rows[0]["title"] == "task 1"
 
+    def test_the_order_that_a_list_is_read_in_may_be_said(self, portal, client):
+        portal.add_records("task", 60)
+        rows = client.iterate("tasks.task.list", {"order": {"id": "asc"}})
+        assert [row["id"] for row in rows] == list(range(1, 61))
+
     def test_larger_pages_need_fewer_requests(self, portal, client):
         portal.add_records("task", 130)
         assert len(client.iterate("tasks.task.list", {"pagination": {"limit": 1000}})) == 130
@@ -368,6 +373,8 @@ class TestLists:
         ("params", "reason"),
         [
             ({"order": {"title": "ASC"}}, "order"),
+            ({"order": {"id": "DESC"}}, "order"),
+            ({"order": {"id": "ASC", "title": "ASC"}}, "order"),
             ({"pagination": {"page": 2}}, "pagination"),
             ({"pagination": {"limit": "50"}}, "number of records"),
             ({"filter": {">ID": 1}}, "array of conditions"),
@@ -385,6 +392,16 @@ class TestLists:
         )
         portal.methods3["tasks.task.list"] = everything
         with pytest.raises(Bitrix24Error, match="cannot be read by id"):
+            client.iterate("tasks.task.list")
+
+    def test_a_list_that_ignores_the_offset_is_not_read_for_ever(self, portal, make_client, portal_webhook):
+        from dataclasses import replace
+
+        same = [{"id": number, "title": f"task {number}"} for number in range(50)]
+        stuck = replace(portal.methods3["tasks.task.list"], run=lambda call: {"items": same})
+        portal.methods3["tasks.task.list"] = stuck
+        client = make_client(portal_webhook, methods={"tasks.task.list": MethodFacts(read_by="offset")})
+        with pytest.raises(Bitrix24Error, match="ignores 'offset'"):
             client.iterate("tasks.task.list")
 
     def test_what_is_no_list_is_named(self, portal, client):

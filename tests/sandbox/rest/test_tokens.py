@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from airflow_provider_b24.exceptions import AuthError
 from airflow_provider_b24.rest import AsyncBitrix24Client, Bitrix24Client, MemoryTokenStore, OAuthApp, Tokens
+from airflow_provider_b24.sandbox import Delay
 
 TWENTY_PROCESSES = """
 import fcntl, json, os, sys
@@ -228,3 +230,58 @@ def test_a_batch_with_an_expired_pair_is_done_once(portal, portal_app, firm_stor
 
     assert sorted(outcome.result for outcome in outcomes) == list(range(1, 121))
     assert len(refreshes(portal)) == 1
+
+
+class Interrupted(BaseException):
+    """What a time limit raises in the midst of whatever is done."""
+
+
+class TestWhoIsInterruptedWhileTheTokensAreRenewed:
+    """The new pair is stored before anything else happens: it is the only one that is good now."""
+
+    @pytest.fixture(autouse=True)
+    def slow_server(self, portal):
+        portal.expire_access_tokens()
+        portal.faults.add(Delay(2, after_work=True), method="oauth.token")
+
+    def wait_for_renewal(self, portal):
+        portal.wait_until(lambda: portal.application.refresh_token != self.before)
+
+    def test_by_a_signal(self, portal, portal_app, firm_store):
+        self.before = firm_store.load().refresh_token
+
+        def end(*_):
+            raise Interrupted
+
+        def send_signal():
+            self.wait_for_renewal(portal)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+        usual = signal.signal(signal.SIGUSR1, end)
+        sender = threading.Thread(target=send_signal)
+        try:
+            with Bitrix24Client(portal_app, token_store=firm_store) as client:
+                sender.start()
+                with pytest.raises(Interrupted):
+                    client.call("profile")
+                assert firm_store.load().refresh_token == portal.application.refresh_token
+                assert client.call("profile").result["ID"] == "1"
+        finally:
+            sender.join()
+            signal.signal(signal.SIGUSR1, usual)
+
+    def test_by_a_cancellation(self, portal, portal_app, portal_tokens):
+        store = LoopStore(portal_tokens)
+        self.before = portal_tokens.refresh_token
+
+        async def main():
+            async with AsyncBitrix24Client(portal_app, token_store=store) as client:
+                task = asyncio.create_task(client.call("profile"))
+                await asyncio.to_thread(self.wait_for_renewal, portal)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert store.tokens.refresh_token == portal.application.refresh_token
+                return (await client.call("profile")).result["ID"]
+
+        assert asyncio.run(main()) == "1"

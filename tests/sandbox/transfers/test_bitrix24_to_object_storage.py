@@ -75,6 +75,13 @@ def test_all_records_are_written_once_and_in_order(portal, transfer, folder, nam
     assert names() == ["leads.jsonl"]
 
 
+def test_a_file_may_have_the_longest_name_that_there_is(portal, transfer, names):
+    portal.add_records("lead", 1)
+    name = "д" * 124 + ".jsonl"
+    transfer(name)
+    assert names() == [name]
+
+
 def test_method_parameters_and_path_are_templates(portal, transfer, folder):
     portal.add_records("item:147", 130)
     done = transfer(

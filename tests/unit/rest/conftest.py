@@ -23,6 +23,7 @@ from airflow_provider_b24.rest.wire import (
     StoreFailed,
     StoreTokens,
     Together,
+    Whole,
 )
 
 
@@ -74,6 +75,8 @@ class HandDriver:
             return None
         if isinstance(action, Together):
             return [self.hold(conversation) for conversation in action.conversations]
+        if isinstance(action, Whole):
+            return self.hold(action.conversation)
         if isinstance(action, Page):
             self.records += action.records
             return None

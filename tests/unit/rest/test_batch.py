@@ -16,7 +16,7 @@ from airflow_provider_b24.exceptions import (
     ServerError,
     TransportError,
 )
-from airflow_provider_b24.rest import Call, Observer, Reply, UnsendableValueError
+from airflow_provider_b24.rest import Call, Observer, Ref, Reply, UnsendableValueError
 from airflow_provider_b24.rest import batch as batch_module
 from airflow_provider_b24.rest.batch import converse_batch
 from airflow_provider_b24.rest.encoding import parse_form
@@ -366,6 +366,57 @@ def test_halt_says_not_called_of_nothing_but_what_was_not_called(hold, batch_por
 
     assert [outcome.code for outcome in outcomes] == ["connection_timeout"] * 50 + ["halted"] * 10
     assert batch_portal.done == [str(index) for index in range(50)]
+
+
+def test_halt_says_not_called_of_nothing_that_was_in_a_lost_request(hold, batch_portal):
+    batch_portal.troubles = [("after", TIMEOUT)]
+    batch_portal.errors = {"0": [0, "ERROR_CORE"]}
+    calls = [("crm.lead.update", {"n": str(index)}) for index in range(60)]
+
+    outcomes = hold(calls, halt=True)
+
+    assert [outcome.code for outcome in outcomes] == [
+        "ERROR_CORE",
+        *["connection_timeout"] * 49,
+        *["halted"] * 10,
+    ]
+    assert [outcome.ambiguous for outcome in outcomes] == [True] * 50 + [False] * 10
+    assert batch_portal.done == [str(index) for index in range(50)]
+
+
+def test_halt_after_the_deadline_of_one_says_not_called_of_nothing_that_may_be_done(hold, batch_portal):
+    batch_portal.troubles = [("after", TIMEOUT)]
+    calls = [Call("crm.lead.update", {"n": "0"}, deadline=0.1), ("crm.lead.update", {"n": "1"})]
+
+    outcomes = hold(calls, halt=True)
+
+    assert [(outcome.code, outcome.ambiguous) for outcome in outcomes] == [("connection_timeout", True)] * 2
+    assert batch_portal.done == ["0", "1"]
+
+
+def test_a_call_whose_need_fails_after_a_lost_request_is_not_said_to_be_not_called(hold, batch_portal):
+    batch_portal.troubles = [("after", TIMEOUT)]
+    batch_portal.errors = {"0": [0, "ERROR_CORE"]}
+    calls = [
+        Call("crm.lead.update", {"n": "0"}, name="lead"),
+        Call("crm.deal.update", {"n": "1", "of": Ref("lead")}),
+    ]
+
+    outcomes = hold(calls)
+
+    assert [(outcome.code, outcome.ambiguous) for outcome in outcomes] == [
+        ("ERROR_CORE", True),
+        ("connection_timeout", True),
+    ]
+    assert batch_portal.done == ["0", "1"]
+
+
+def test_what_may_be_done_stays_open_when_a_later_request_is_refused(hold, batch_portal, refusal):
+    batch_portal.troubles = [TIMEOUT, refusal(401, "INVALID_CREDENTIALS")]
+
+    outcomes = hold(numbered(4, "crm.deal.update"))
+
+    assert [(outcome.code, outcome.ambiguous) for outcome in outcomes] == [("INVALID_CREDENTIALS", True)] * 4
 
 
 def test_halt_sends_a_whole_request_again_when_all_of_it_may_be_done_twice(hold, batch_portal):

@@ -45,7 +45,7 @@ def test_a_reply_reads_paging_and_time():
     assert reply.time == ReplyTime(1.5, 2.0, 0.5, 0.1, "d", "", 3.0, None)
 
 
-@pytest.mark.parametrize("time", [None, [], "soon", {"start": "soon"}, {}])
+@pytest.mark.parametrize("time", [None, [], "soon", {"start": "soon"}, {}, {"start": 10**400}])
 def test_a_time_that_makes_no_sense_is_none(time):
     assert Reply.from_json({"result": 1, "time": time}).time is None
 

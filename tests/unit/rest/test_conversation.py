@@ -100,6 +100,7 @@ def test_a_call_that_creates_is_not_repeated_when_it_may_have_arrived(open_sessi
         (200, b"<html>login</html>", TransportError),
         (200, b"[]", TransportError),
         (200, b"{}", TransportError),
+        pytest.param(200, b'{"result": ' + b"[" * 100_000, TransportError, id="too deep"),
     ],
 )
 def test_an_answer_that_leaves_things_open_is_repeated_only_where_it_is_safe(
@@ -361,6 +362,19 @@ def test_a_call_that_is_abandoned_gives_its_slot_back(open_session):
     assert session.pacer.waiting_time() == before
 
 
+def test_no_room_for_a_repetition_leaves_open_what_was_open_before(open_session, drive):
+    session = open_session()
+
+    def lose(_request):
+        for _ in range(60):
+            session.pacer.reserve()
+        return TIMEOUT
+
+    with pytest.raises(RateLimitError) as caught:
+        drive(lose).hold(converse(Call("crm.lead.delete"), session, deadline=3))
+    assert caught.value.ambiguous
+
+
 def test_no_room_before_the_deadline_fails_at_once_with_the_time_it_would_take(open_session, drive):
     session = open_session()
     for _ in range(70):
@@ -552,6 +566,17 @@ def test_no_secret_shows_in_an_error_even_if_the_portal_repeats_it(open_session,
     printed = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(driver.requests)
     assert "s3cr3t" not in printed
     assert "ev3nt" not in printed
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_no_event_token_shows_in_an_error_of_a_batch(open_session, drive, answer, status):
+    def echo(request):
+        return answer({"error": "BAD", "error_description": f"cannot read {request.body.decode()}"}, status)
+
+    calls = [("bizproc.event.send", {"EVENT_TOKEN": f"wf|A{number}|s3cr3t{number}"}) for number in range(3)]
+    outcomes = drive(echo).hold(converse_batch(calls, open_session(attempts=1)))
+    assert [outcome.code for outcome in outcomes] == ["BAD"] * 3
+    assert not any("s3cr3t" in repr(outcome) + str(outcome) for outcome in outcomes)
 
 
 def test_each_request_is_logged_without_its_parameters(open_session, drive, answer, caplog):

@@ -372,6 +372,30 @@ def test_a_method_that_ignores_start_is_not_read_for_ever_and_no_record_comes_tw
         assert [int(row["ID"]) for row in read.driver.records] == list(range(1, 51))
 
 
+def test_a_method_that_ignores_start_and_numbers_no_records_is_not_read_for_ever(answer, drive, open_session):
+    portal = ListPortal(answer, range(50), orders=False)
+    rows = [{"NAME": f"name {number}"} for number in range(50)]
+    portal.list = lambda params: {"result": rows, "next": int(params.get("start") or 0) + 50}
+    driver = drive(portal)
+
+    with pytest.raises(Bitrix24Error, match="ignores 'start'"):
+        driver.hold(converse_list(Call("user.get"), open_session()))
+    assert driver.records == rows
+
+
+def test_pages_of_records_that_are_all_the_same_are_all_read(answer, drive, open_session):
+    portal = ListPortal(answer, range(1, 301), orders=False)
+    original = portal.list
+    portal.list = lambda params: {
+        **(page := original(params)),
+        "result": [{"SEX": "F"} for _ in page["result"]],
+    }
+    driver = drive(portal)
+
+    driver.hold(converse_list(Call("user.get"), open_session()))
+    assert driver.records == [{"SEX": "F"}] * 300
+
+
 def test_a_caller_may_say_how_a_method_is_read(read, answer):
     portal = ListPortal(answer, range(1, 301), id_name="number")
     known = {"vendor.list": MethodFacts(id_field="number")}

@@ -231,11 +231,18 @@ def test_a_method_over_its_operating_time_is_closed_until_its_reset(pacer, hand_
 
 def test_a_portal_without_the_limit_is_believed_only_when_it_refuses(hand_clock):
     pacer = Pacer(TARIFFS["standard"], operating_limit=None, clock=hand_clock)
-    pacer.note_operating("app", "m", 9999, 2000.0, 1000.0)
+    pacer.note_operating("app", "m", 9999, 1500.0, 1000.0)
     assert pacer.closed("app", "m") is None
 
     pacer.close("app", "m")
-    assert pacer.closed("app", "m") == (1001.0, 2000.0)
+    assert pacer.closed("app", "m") == (501.0, 1500.0)
+
+
+@pytest.mark.parametrize("reset_at", [1_794_185_743_157.0, float("inf"), 1e300])
+def test_no_reset_is_waited_for_longer_than_a_basket_is_kept(pacer, reset_at):
+    pacer.note_operating("app", "m", 500, reset_at, 1_794_185_743.0)
+
+    assert pacer.closed("app", "m") == (601.0, reset_at)
 
 
 def test_a_refusal_without_a_known_reset_waits_for_a_basket(pacer, hand_clock):

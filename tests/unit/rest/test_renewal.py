@@ -263,6 +263,17 @@ def test_an_authorization_server_that_stays_away_is_an_error(oauth):
     assert caught.value.retryable
 
 
+def test_a_repetition_that_no_renewal_makes_possible_leaves_open_what_was_open(oauth, answer):
+    portal, driver, session = oauth
+    lost = NoResponse(TransportFailure.BROKEN, "x")
+    driver.respond = lambda request: portal(request) if len(driver.requests) > 1 else lost
+    portal.trouble = [answer({"error": "PAYMENT_REQUIRED"}, 401)]
+
+    with pytest.raises(PortalBlockedError) as caught:
+        driver.hold(converse(CALL, session))
+    assert caught.value.ambiguous
+
+
 def test_an_unpaid_application_is_not_asked_twice(oauth, answer):
     portal, driver, session = oauth
     portal.trouble = [answer({"error": "PAYMENT_REQUIRED"}, 402)]

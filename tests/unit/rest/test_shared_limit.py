@@ -386,7 +386,8 @@ def test_the_blocking_client_asks_another_machine_where_it_is(tmp_path, webhook)
     "text",
     ["", "7", "null", "[]", "{}", '{"lanes": [1, "x"], "threshold": 50}', '{"lanes": [], "threshold": 50}',
      '{"lanes": [1, NaN], "threshold": 50}', '{"lanes": [1, 2], "threshold": 50, "share": 0}',
-     '{"lanes": [1, 2], "threshold": 50, "more": 0}', '{"lanes": 3, "threshold": 50}', "{" * 10_000],
+     '{"lanes": [1, 2], "threshold": 50, "more": 0}', '{"lanes": 3, "threshold": 50}', "{" * 10_000,
+     pytest.param(f'{{"lanes": [1, 1{"0" * 400}], "threshold": 50}}', id="too large")],
 )  # fmt: skip
 def test_what_is_no_record_is_not_taken_for_one(text):
     with pytest.raises(ValueError, match="bucket|Expecting"):
