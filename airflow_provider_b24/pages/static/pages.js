@@ -46,6 +46,8 @@
   // What is shown in the frame stands behind the `#` of Airflow's address, so that it can be sent to others.
   function followAddress(base) {
     if (!frame || !frame.location.pathname.includes("/plugin/bitrix24")) return;
+    // Airflow 3.3.2 does that itself, in the path of its address.
+    if (frame.location.pathname.includes(`${base}/`)) return;
     const here = location.pathname.slice(base.length) + location.search;
     const wanted = frame.location.hash.slice(1);
     const fresh = frame.__bitrix24Shown === undefined;
