@@ -70,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"Error: `airflow-b24 {chosen.command}` needs the Python package {error.name}, which is not installed "
+            "here. `pip install airflow-provider-b24`, without --no-deps, installs all that it needs.\n"
+        )
+        return 1
 
 
 def airflow_commands() -> list[object]:

@@ -30,6 +30,21 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert (ended.value.code, capsys.readouterr().out) == (0, f"airflow-provider-b24 {__version__}\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "package"), [(["sandbox", "--https"], "cryptography"), (["calls"], "sqlalchemy.exc")]
+)
+def test_a_package_that_is_missing_is_named(
+    command: list[str], package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    assert cli.main(command) == 1
+
+    said = capsys.readouterr().err
+    assert f"`airflow-b24 {command[0]}` needs the Python package {package}" in said
+    assert "pip install airflow-provider-b24" in said
+
+
 @pytest.mark.parametrize("command", [None, "robots", "calls", "dispatcher", "connect", "doctor", "sandbox"])
 def test_help_does_not_import_airflow_or_a_web_server(command: str | None) -> None:
     program = (
