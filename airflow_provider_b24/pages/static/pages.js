@@ -112,7 +112,10 @@
     const top = anchor?.getBoundingClientRect().top;
     const chosen = new Set([...live.querySelectorAll("input[name=call]:checked")].map((box) => box.value));
     const open = new Set([...live.querySelectorAll("details[open]")].map((one) => one.id));
+    const words = live.querySelector("input[type=search]")?.value;
     live.replaceChildren(...fresh.childNodes);
+    const search = live.querySelector("input[type=search]");
+    if (search && words !== undefined) search.value = words;
     for (const box of live.querySelectorAll("input[name=call]")) box.checked = chosen.has(box.value);
     for (const one of live.querySelectorAll("details")) one.open = open.has(one.id);
     const kept = anchor && document.getElementById(anchor.id);
