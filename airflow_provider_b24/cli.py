@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from airflow_provider_b24 import __version__
 from airflow_provider_b24._airflow.command_line import (
     Command,
     become_server_process,
@@ -69,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"Error: `airflow-b24 {chosen.command}` needs the Python package {error.name}, which is not installed "
+            "here. `pip install airflow-provider-b24`, without --no-deps, installs all that it needs.\n"
+        )
+        return 1
 
 
 def airflow_commands() -> list[object]:
@@ -99,6 +106,7 @@ def command_parser(commands_to_load: Collection[str] = tuple(_AIRFLOW_COMMANDS))
         prog="airflow-b24",
         description="Apache Airflow and Bitrix24: robots as code, and a portal to try them on.",
     )
+    parser.add_argument("--version", action="version", version=f"airflow-provider-b24 {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, purpose) in _AIRFLOW_COMMANDS.items():
         subparser = commands.add_parser(name, help=purpose)

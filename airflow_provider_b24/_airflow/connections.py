@@ -35,6 +35,21 @@ def find_connection(conn_id: str) -> Any:
     return BaseHook.get_connection(conn_id)
 
 
+def in_words(error: Exception) -> str:
+    """Say what went wrong; of a connection that does not exist also how to make it.
+
+    :param error: what looking for the connection, or working with it, has raised.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    if not isinstance(error, AirflowNotFoundException):
+        return str(error)
+    return (
+        f"{str(error).rstrip('.')}. Make it in Airflow: Admin, Connections, type Bitrix24; or, if it is in the "
+        "environment (AIRFLOW_CONN_…), set it in this terminal, too. docs/connection.md shows every way."
+    )
+
+
 def saved_connections(conn_type: str = "bitrix24") -> Iterator[Connection]:
     """Give the connections of one type, as long as they are looked at one by one.
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from airflow_provider_b24.calls.listing import CallReport, waits_for_operator
-from airflow_provider_b24.calls.rules import PAUSED
+from airflow_provider_b24.calls.listing import CallReport, waits_for_person
 from airflow_provider_b24.calls.table import OPEN_STATES, RUN_ID_PREFIX, STATES, CallState, call_table
 
 if TYPE_CHECKING:
@@ -118,12 +117,6 @@ def _matches(words: str) -> sa.ColumnElement[bool]:
             for column in (call.reason, call.last_error)
         ),
     )
-
-
-def waits_for_person() -> sa.ColumnElement[bool]:
-    """Tell which calls go on only when a person has acted: fixed what fails, or unpaused the DAG."""
-    paused = sa.and_(call_table.c.state == "running", call_table.c.reason == PAUSED)
-    return sa.or_(waits_for_operator(), paused)
 
 
 def browse(

@@ -17,6 +17,11 @@ from airflow_provider_b24.calls.table import call_table
 if TYPE_CHECKING:
     from airflow_provider_b24.robots.definition import RobotDefinition
 
+NOTHING_TO_RETRY = (
+    "Nothing is tried again: no answer failed to get through, and no call waits for its DAG. Calls of a paused DAG "
+    "go on when it is unpaused."
+)
+
 
 def answer_by_hand(
     name: str, values: Mapping[str, Sequence[str]] | None, *, user: str, log_message: str | None = None
@@ -108,14 +113,33 @@ def typed_answer(definition: RobotDefinition, values: Mapping[str, Sequence[str]
     if values is None:
         return definition.answer(definition.on_failure, complete=False)
     typed: dict[str, Any] = {}
-    try:
-        for key, texts in values.items():
-            prop = definition.return_properties.get(key)
-            if prop is not None and not prop.multiple and len(texts) > 1:
-                raise ValueError(f"return property {key!r} has one value, but {len(texts)} were given")
-            typed[key] = list(texts) if prop is not None and prop.multiple else texts[0]
-            if prop is not None:
-                typed[key] = prop.parse(typed[key])
-        return definition.answer(typed)
-    except ValueError as error:
-        raise AnswerRefusedError(f"Nothing was sent. {error}") from None
+    problems = []
+    for key, texts in values.items():
+        try:
+            typed[key] = _typed_value(definition, key, texts)
+        except ValueError as error:
+            problems.append(str(error))
+    if not problems:
+        try:
+            return definition.answer(typed)
+        except ValueError as error:
+            problems.append(str(error))
+    raise AnswerRefusedError(f"Nothing was sent. {'; '.join(problems)}")
+
+
+def _typed_value(definition: RobotDefinition, key: str, texts: Sequence[str]) -> Any:
+    """Make a value of what was typed for a return property.
+
+    :raises ValueError: when it does not fit; names the property.
+    """
+    prop = definition.return_properties.get(key)
+    value: Any = texts[0]
+    if prop is not None:
+        if not prop.multiple and len(texts) > 1:
+            raise ValueError(f"return property {key!r} has one value, but {len(texts)} were given")
+        try:
+            value = prop.parse(list(texts) if prop.multiple else texts[0])
+        except ValueError as error:
+            raise ValueError(f"return property {key!r}: {error}") from None
+    definition.answer({key: value}, complete=False)
+    return value

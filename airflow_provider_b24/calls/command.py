@@ -175,10 +175,15 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from airflow_provider_b24.calls.by_hand import retry_now
+    from airflow_provider_b24.calls.by_hand import NOTHING_TO_RETRY, retry_now
+    from airflow_provider_b24.calls.listing import find_call
 
+    if unknown := [name for name in arguments.call if find_call(name) is None]:
+        _say(f"Error: there is no call {', '.join(unknown)}. List calls with: airflow-b24 calls")
+        return 1
     number = retry_now(_filter(arguments, None), arguments.call)
-    _say(f"{number} calls are tried again now." if number else "No call waits for a person to fix something.")
+    words = "1 call is tried again now." if number == 1 else f"{number} calls are tried again now."
+    _say(words if number else NOTHING_TO_RETRY)
     return 0
 
 

@@ -21,8 +21,8 @@ from airflow_provider_b24._airflow.jobs import DispatcherJob
 from airflow_provider_b24.calls import metrics
 from airflow_provider_b24.calls.adoption import adopt_runs
 from airflow_provider_b24.calls.answering import BATCH, Sender
-from airflow_provider_b24.calls.browsing import waits_for_person
 from airflow_provider_b24.calls.changes import now_utc
+from airflow_provider_b24.calls.listing import waits_for_person
 from airflow_provider_b24.calls.starting import Starter
 from airflow_provider_b24.calls.table import OPEN_STATES, call_table
 from airflow_provider_b24.calls.watching import Watcher

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_b24._airflow.database import reading
+from airflow_provider_b24.calls.rules import PAUSED
 from airflow_provider_b24.calls.table import OPEN_STATES, CallState, call_table, refusal_table
 
 _AT_ONCE = 500
@@ -162,12 +163,12 @@ def conn_ids_on_record() -> list[str]:
 
 
 def list_waiting(conn_id: str) -> list[CallReport]:
-    """Read the calls over a connection that wait for someone to fix something, the oldest first.
+    """Read the calls over a connection that wait for a person, the oldest first.
 
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
     """
     columns = [call_table.c[name] for name in CallReport.__dataclass_fields__]
-    query = sa.select(*columns).where(waits_for_operator(), call_table.c.conn_id == conn_id)
+    query = sa.select(*columns).where(waits_for_person(), call_table.c.conn_id == conn_id)
     with reading() as session:
         rows = session.execute(query.order_by(call_table.c.received_at)).all()
     return [CallReport(**row._mapping) for row in rows]
@@ -240,3 +241,9 @@ def waits_for_operator() -> sa.ColumnElement[bool]:
             sa.and_(call_table.c.state == "received", call_table.c.reason.is_not(None)),
         ),
     )
+
+
+def waits_for_person() -> sa.ColumnElement[bool]:
+    """Tell which calls go on only when a person has acted: fixed what fails, or unpaused the DAG."""
+    paused = sa.and_(call_table.c.state == "running", call_table.c.reason == PAUSED)
+    return sa.or_(waits_for_operator(), paused)

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
+    from airflow_provider_b24._airflow.connections import in_words
     from airflow_provider_b24.calls.again import NotAgainError
     from airflow_provider_b24.dev.session import PrefixTakenError
     from airflow_provider_b24.exceptions import ConnectionConfigError
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError,
         ValueError,
     ) as error:
-        _say(f"Error: {error}")
+        _say(f"Error: {in_words(error)}")
         return 1
 
 

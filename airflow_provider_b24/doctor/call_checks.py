@@ -32,7 +32,8 @@ def check_robot_dags(examination: Examination) -> Finding:
     dags = robot_dags(robots).values()
     troubles = [f"{dag.dag_id}: {dag.trouble}" for dag in dags if dag.trouble is not None]
     if not troubles:
-        return Finding(check, "ok", f"Airflow has parsed the DAGs of all {len(dags)} robots.")
+        words = "the robot's DAG" if len(dags) == 1 else f"the DAGs of all {len(dags)} robots"
+        return Finding(check, "ok", f"Airflow has parsed {words}.")
     return Finding(
         check,
         "warning",
@@ -118,7 +119,7 @@ def check_deadlines(examination: Examination) -> Finding:
 
 
 def check_waiting_calls(examination: Examination) -> Finding:
-    """Check that no call waits for a person to fix something."""
+    """Check that no call waits for a person: to fix something, or to unpause its DAG."""
     from airflow_provider_b24.calls.listing import list_waiting
 
     check, conn_id = "waiting calls", examination.connection.conn_id
@@ -126,7 +127,7 @@ def check_waiting_calls(examination: Examination) -> Finding:
         return _no_tables(check)
     calls = list_waiting(conn_id)
     if not calls:
-        return Finding(check, "ok", "No call waits for a person to fix something.")
+        return Finding(check, "ok", "No call waits for a person.")
     whys = (
         f"{call.dag_id}: {'; '.join(part for part in (call.reason, call.last_error) if part)}"
         for call in calls

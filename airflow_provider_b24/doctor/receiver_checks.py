@@ -166,6 +166,7 @@ def _make_round_trip(examination: Examination) -> Finding:
         check,
         "failed",
         f"The portal was asked to post a test event, and none arrived within {examination.patience:.0f} seconds.",
-        "Check from outside that the receiver's address can be reached over https with a valid certificate. The API "
-        "server's log shows whether the event came and was refused.",
+        "Check from outside that the receiver's address can be reached over https with a valid certificate, and that "
+        "the API server knows the connection: one in the environment has to be in the API server's, too. Its log shows "
+        "whether the event came and was refused.",
     )

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
+    from airflow_provider_b24._airflow.connections import in_words
     from airflow_provider_b24.exceptions import Bitrix24Error
 
     try:
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             connected = _by_code(connection, replace_administrator=arguments.replace_administrator)
         _report(connection, connected)
     except (ConnectError, Bitrix24Error, AirflowException) as error:
-        _say(f"Error: {error}")
+        _say(f"Error: {in_words(error)}")
         return 1
     return 0
 

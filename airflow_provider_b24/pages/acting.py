@@ -17,7 +17,13 @@ from airflow_provider_b24._airflow.audit import write_audit_entry
 from airflow_provider_b24._airflow.database import reading, writing
 from airflow_provider_b24._airflow.masking import masked
 from airflow_provider_b24.calls.answering import AnswerRefusedError
-from airflow_provider_b24.calls.by_hand import answer_several_by_hand, retry_now, robot_of, typed_answer
+from airflow_provider_b24.calls.by_hand import (
+    NOTHING_TO_RETRY,
+    answer_several_by_hand,
+    retry_now,
+    robot_of,
+    typed_answer,
+)
 from airflow_provider_b24.calls.changes import StoredAnswer
 from airflow_provider_b24.calls.inspection import inspect_call
 from airflow_provider_b24.calls.listing import CallFilter, CallReport
@@ -51,16 +57,22 @@ class _Task:
     deed: Deed
     calls: Sequence[CallReport]
 
+    @property
+    def open_calls(self) -> list[CallReport]:
+        """Those that are not settled yet."""
+        return [call for call in self.calls if call.state in OPEN_STATES]
+
     def robot(self) -> RobotDefinition:
         """Find the robot whose answer is typed.
 
         :raises AnswerRefusedError: when there are several, or Airflow does not know it.
         """
-        if len({call.dag_id for call in self.calls}) > 1:
+        calls = self.open_calls or self.calls
+        if len({call.dag_id for call in calls}) > 1:
             raise AnswerRefusedError(
                 "Calls of several robots cannot be answered with the same values: choose those of one robot."
             )
-        return robot_of(self.calls[0])
+        return robot_of(calls[0])
 
     def on_failure(self) -> dict[str, StoredAnswer | AnswerRefusedError]:
         """Give the ``on_failure`` values for each call, or why there are none."""
@@ -98,8 +110,9 @@ def act(request: Request, user: SignedIn, form: Annotated[PostedForm, Depends(po
         answer = StoredAnswer(typed_answer(robot := task.robot(), form.values(robot)), message)
     except AnswerRefusedError as error:
         return _ask(request, user, task, form, problem=str(error))
-    if form.one("confirmed") != "yes":
-        return _ask(request, user, task, form, answer=answer)
+    confirmed = form.one("confirmed")
+    if confirmed != "yes":
+        return _ask(request, user, task, form, answer=None if confirmed == "no" else answer)
     return _send(request, user, task, dict.fromkeys((call.id for call in task.calls), answer), message)
 
 
@@ -135,7 +148,7 @@ def _ask(
     problem: str | None = None,
     answer: StoredAnswer | None = None,
 ) -> Response:
-    fields: Sequence[Any] = ()
+    calls, fields = task.open_calls, cast("Sequence[Any]", ())
     on_failure: Mapping[str, Any] = {}
     try:
         if task.deed == "answer":
@@ -153,11 +166,15 @@ def _ask(
         fields=fields,
         message=form.one("message") if form is not None else "",
         on_failure=on_failure,
-        has_nothing_to_send=task.deed == "on_failure"
-        and not any(isinstance(answer, StoredAnswer) for answer in on_failure.values()),
+        has_nothing_to_send=not calls
+        or (
+            task.deed == "on_failure"
+            and not any(isinstance(on_failure.get(call.id), StoredAnswer) for call in calls)
+        ),
         problem=problem,
         answer=answer,
-        settled=[call for call in task.calls if call.state not in OPEN_STATES],
+        calls=calls,
+        settled=len(task.calls) - len(calls),
     )
 
 
@@ -194,9 +211,7 @@ def _retry(request: Request, user: Visitor, task: _Task) -> Response:
         request,
         "done.html",
         task=task,
-        outcomes=[
-            (None, words if number else "None of them waits for a person to fix something.", bool(number))
-        ],
+        outcomes=[(None, words if number else NOTHING_TO_RETRY, bool(number))],
     )
 
 

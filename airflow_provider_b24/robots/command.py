@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from airflow.providers.common.compat.sdk import AirflowException
 
+    from airflow_provider_b24._airflow.connections import in_words
     from airflow_provider_b24.exceptions import ConnectionConfigError
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
     from airflow_provider_b24.robots.registry import RegistryError
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         OSError,
         ValueError,
     ) as error:
-        _say(f"Error: {error}")
+        _say(f"Error: {in_words(error)}")
         return 1
 
 

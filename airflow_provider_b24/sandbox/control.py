@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from airflow_provider_b24.sandbox import bodies, notices, state
 from airflow_provider_b24.sandbox.errors import RestError
@@ -95,6 +95,10 @@ def _add_processes(app: FastAPI, portal: Portal) -> None:
             raise HTTPException(400, str(error)) from None
         return state.describe_process(portal, process)
 
+    @app.get("/company/personal/bizproc/{process_id}/")
+    async def portals_own_page(process_id: str) -> Response:
+        return RedirectResponse(f"/#process={process_of(process_id).id}", 302)
+
     @app.get("/sandbox/processes/{process_id}")
     async def read(process_id: str) -> dict[str, Any]:
         with portal.changed:
@@ -140,6 +144,13 @@ def _add_records(app: FastAPI, portal: Portal) -> None:
         if kind not in portal.store.kinds():
             raise HTTPException(404, f"The portal has no records of kind {kind}")
         return portal.store.table(kind)
+
+    @app.get("/crm/{name}/details/{number}/")
+    @app.get("/crm/type/{name}/details/{number}/")
+    async def portals_own_page(name: str, number: int) -> Response:
+        kind = f"item:{name}" if name.isdecimal() else name
+        _found(table_of(kind).get(number), f"record {number} of kind {kind}")
+        return RedirectResponse(f"/#{kind}={number}", 302)
 
     @app.get("/sandbox/board/{kind}")
     async def board(kind: str) -> dict[str, Any]:

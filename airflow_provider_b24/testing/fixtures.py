@@ -59,12 +59,14 @@ def run_robot(
     """Run a robot's DAG in this process, for a process in the portal that really waits for its answer.
 
     Call it with the DAG and the robot's properties. It returns what the process received, as Bitrix24 keeps it
-    (`Y` for true, text for numbers): the values of the failure answer where the DAG failed. Which tasks have failed,
-    and why, is printed then: pytest shows it with a test that fails.
+    (`Y` for true, text for numbers): the values of the failure answer where the DAG failed, or properties do not fit,
+    which starts no run. Which tasks have failed, or which properties, and why, is printed then: pytest shows it with a
+    test that fails.
     """
 
     def run(dag: DAG, **properties: Any) -> Mapping[str, Any]:
         from airflow_provider_b24.robots import RobotCall
+        from airflow_provider_b24.robots.call import MalformedCallError, UnfitCallError
         from airflow_provider_b24.robots.definition import definition_of
 
         definition = definition_of(dag)
@@ -78,7 +80,14 @@ def run_robot(
         step = CallActivity if definition.kind == "activity" else CallRobot
         process = sandbox_portal.start_process([step(definition.code, properties, name="Robot")])
         call = sandbox_portal.wait_for_call()
-        _run(dag, definition, RobotCall.from_form(call.fields, definition))
+        try:
+            robot_call = RobotCall.from_form(call.fields, definition)
+        except (MalformedCallError, UnfitCallError) as error:
+            if process.waiting_for:
+                _answer_with_on_failure(definition, process.waiting_for)
+            print(f"No run of {dag.dag_id}, its process got on_failure. {error}")  # noqa: T201
+        else:
+            _run(dag, definition, robot_call)
         if not process.finished:
             raise AssertionError(f"The DAG {dag.dag_id!r} has ended, but the process was not answered")
         return process.answers["Robot"]
@@ -141,14 +150,18 @@ def _failure(task_id: str, error: object) -> str:
 
 def _run(dag: DAG, definition: RobotDefinition, call: RobotCall) -> None:
     """Run all tasks, then do what the dispatcher does when a run has failed: answer with the values for failure."""
-    from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
-
     with _without_pauses(dag) as failures:
         dag_run = dag.test(run_conf=call.to_conf())
     if dag_run.state != "failed":
         return
     if call.use_subscription:
-        with Bitrix24Hook(definition.bitrix24_conn_id) as hook:
-            hook.send_event(call.token, definition.answer(definition.on_failure, complete=False))
+        _answer_with_on_failure(definition, call.token)
     # Last, so that it stands below what Airflow prints.
     print("\n  ".join([f"The DAG {dag.dag_id} has failed; its process got on_failure.", *failures]))  # noqa: T201
+
+
+def _answer_with_on_failure(definition: RobotDefinition, token: str) -> None:
+    from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
+
+    with Bitrix24Hook(definition.bitrix24_conn_id) as hook:
+        hook.send_event(token, definition.answer(definition.on_failure, complete=False))

@@ -52,10 +52,26 @@ def test_the_failing_robot_answers_too(run_robot, capsys):
     assert [list(task.on_failure_callback or ()) for task in dag.tasks] == callbacks
 
 
+def test_properties_that_do_not_fit_are_answered_without_a_run(run_robot, capsys):
+    dag = DAGS["example_bitrix24_score_lead"]
+    assert "verdict" in run_robot(dag, budget="a lot", source="fair")
+    *_, last = capsys.readouterr().out.rstrip().splitlines()
+    assert last.startswith("No run of example_bitrix24_score_lead, its process got on_failure. ")
+    assert "budget: 'a lot' is no number" in last
+
+
 def test_an_ordinary_dag_is_refused(run_robot):
     with pytest.raises(TypeError, match="example_bitrix24_answer_without_robot_dag.* is no robot"):
         run_robot(DAGS["example_bitrix24_answer_without_robot_dag"])
 """
+
+
+def documented(page: str, file: str) -> str:
+    """Give a file as a page of the documentation prints it."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    found = re.search(rf"```python\n# {file}\n(.+?)```", text, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 @pytest.fixture
@@ -65,6 +81,8 @@ def project(tmp_path: Path) -> Path:
         shutil.copytree(folder, tmp_path / "dags", dirs_exist_ok=True, ignore=ignored)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["airflow_provider_b24.testing"]\n')
     (tmp_path / "test_robots.py").write_text(TESTS)
+    (tmp_path / "dags" / "score_lead.py").write_text(documented("robots.md", "dags/score_lead.py"))
+    (tmp_path / "test_score_lead.py").write_text(documented("testing.md", "test_score_lead.py"))
     return tmp_path
 
 
@@ -101,7 +119,7 @@ def test_a_project_of_its_own_can_test_its_robots(project: Path) -> None:
     for command in (("airflow", "db", "migrate"), pytest_):
         code, said = run(*command)
         assert code == 0, said
-    assert "5 passed" in said
+    assert "9 passed" in said
     robot = "example_bitrix24_score_lead"
     code, said = run("airflow", "dags", "test", robot, "--conf", '{"budget": 60000, "source": "fair"}')
     assert code == 0, said

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from airflow_provider_b24 import cli
+from airflow_provider_b24 import __version__, cli
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +21,28 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         re.search(rf"^\s+{command}\b", text, re.MULTILINE)
         for command in ("robots", "connect", "doctor", "sandbox", "demo")
     )
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"airflow-provider-b24 {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "package"), [(["sandbox", "--https"], "cryptography"), (["calls"], "sqlalchemy.exc")]
+)
+def test_a_package_that_is_missing_is_named(
+    command: list[str], package: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+
+    assert cli.main(command) == 1
+
+    said = capsys.readouterr().err
+    assert f"`airflow-b24 {command[0]}` needs the Python package {package}" in said
+    assert "pip install airflow-provider-b24" in said
 
 
 @pytest.mark.parametrize("command", [None, "robots", "calls", "dispatcher", "connect", "doctor", "sandbox"])

@@ -46,6 +46,8 @@
   // What is shown in the frame stands behind the `#` of Airflow's address, so that it can be sent to others.
   function followAddress(base) {
     if (!frame || !frame.location.pathname.includes("/plugin/bitrix24")) return;
+    // Airflow 3.3.2 does that itself, in the path of its address.
+    if (frame.location.pathname.includes(`${base}/`)) return;
     const here = location.pathname.slice(base.length) + location.search;
     const wanted = frame.location.hash.slice(1);
     const fresh = frame.__bitrix24Shown === undefined;
@@ -110,7 +112,10 @@
     const top = anchor?.getBoundingClientRect().top;
     const chosen = new Set([...live.querySelectorAll("input[name=call]:checked")].map((box) => box.value));
     const open = new Set([...live.querySelectorAll("details[open]")].map((one) => one.id));
+    const words = live.querySelector("input[type=search]")?.value;
     live.replaceChildren(...fresh.childNodes);
+    const search = live.querySelector("input[type=search]");
+    if (search && words !== undefined) search.value = words;
     for (const box of live.querySelectorAll("input[name=call]")) box.checked = chosen.has(box.value);
     for (const one of live.querySelectorAll("details")) one.open = open.has(one.id);
     const kept = anchor && document.getElementById(anchor.id);

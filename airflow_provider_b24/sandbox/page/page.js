@@ -469,6 +469,11 @@ $("methods").addEventListener("toggle", async () => {
   if (known) list.append(...known.rest.map((name) => h("li", {}, h("code", {}, name))), ...known.rest3.map((name) => h("li", {}, h("code", {}, name), " REST 3.0")));
 });
 
+// A link to a process or a record, where a portal has pages of them.
+const [place, id] = location.hash.slice(1).split("=");
+if (place === "process") open.add(id);
+else if (place) kind = place;
 await refresh();
+if (place === "process" || kind === place) $(place === "process" ? `process-${id}` : `card-${id}`)?.scrollIntoView({ block: "center" });
 setInterval(() => { if (!document.hidden) refresh(); }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

@@ -251,13 +251,15 @@ class TestList:
 
     def test_the_commands_answer_and_retry(self, called, capsys):
         assert main(["calls", "retry"]) == 0
+        assert main(["calls", "retry", "nobody"]) == 1
         assert main(["calls", "answer", called.call.id, "--value", "score=5", "--on-failure"]) == 2
         assert main(["calls", "answer", called.call.id, "--value", "score=high"]) == 1
         assert main(["calls", "answer", called.call.id, "--value", "score=5"]) == 0
         assert main(["calls", "answer", called.call.id, "--value", "score=6"]) == 1
         said = capsys.readouterr().err
         for words in (
-            "No call waits for a person to fix something.",
+            "Nothing is tried again: no answer failed to get through",
+            "Error: there is no call nobody.",
             "exclude each other",
             "Nothing was sent. ",
             'The portal has taken the answer: {"score": 5.0}',

@@ -107,14 +107,16 @@ def test_calls_that_wait_for_somebody_to_mend_something(connect, findings, call_
         reason="its run failed",
         last_error=refused,
     )
+    call_on_record("t7", state="running", reason="the DAG is paused")
     call_on_record("t4", state="running", answering="failure-answered")  # its answer is on its way
     call_on_record("t5", state="too-late", reason="nobody waits any more")
     call_on_record("t6", conn_id="another", reason=held)
     found = findings()["waiting calls"]
     assert found.verdict == "failed"
-    assert found.what.startswith("3 calls wait, the first since ")
+    assert found.what.startswith("4 calls wait, the first since ")
     assert found.what.endswith(
         f"UTC. score: {held} (2). score: its run failed; insufficient_scope: add the scope bizproc (1)."
+        " score: the DAG is paused (1)."
     )
     for command in ("airflow-b24 calls --conn-id crm", "airflow-b24 calls retry", "airflow-b24 calls answer"):
         assert command in found.advice

@@ -50,6 +50,26 @@ class TestAnswerByHand:
         assert 'value="much"' in page.text
         assert (called.answers, audit()) == ([], [])
 
+    def test_can_be_changed_after_it_was_shown(self, olga, called):
+        typed = {"value.score": "7.5", "message": "Asked the owner."}
+        shown = act(olga, "answer", called, **typed).text
+        assert 'name="confirmed" value="no">Change it' in shown
+        page = act(olga, "answer", called, **typed, confirmed="no")
+        assert 'value="7.5"' in page.text
+        assert 'name="message" value="Asked the owner."' in page.text
+        assert "Check the answer" in page.text
+        assert called.answers == []
+
+    def test_that_does_not_fit_says_which_properties(
+        self, olga, publish_dag, connection, make_kinds, call_robot, work
+    ):
+        connection()
+        called = call_robot(publish_dag(make_kinds()))
+        work.start()
+        page = act(olga, "answer", called, **{"value.left_out": "many", "value.yes": "perhaps"})
+        assert "left_out&#39;: &#39;many&#39; is no whole number" in page.text
+        assert "yes&#39;: &#39;perhaps&#39;" in page.text
+
     def test_has_a_field_for_each_kind_of_property(
         self, olga, publish_dag, connection, make_kinds, call_robot, work
     ):
@@ -96,7 +116,7 @@ class TestAnswerByHand:
     ):
         connection()
         called = call_robot(dag_id="gone")
-        assert 'danger" disabled' in olga.get(f"act?do=on_failure&call={called.call.id}").text
+        assert 'value="yes" disabled' in olga.get(f"act?do=on_failure&call={called.call.id}").text
         page = act(olga, "on_failure", called)
         assert "Put its file back into the DAG folder" in page.text
         assert called.answers == []
@@ -125,6 +145,23 @@ class TestSelection:
         page = olga.get("act?do=answer&" + "&".join(f"call={one.call.id}" for one in some))
         assert "choose those of one robot" in page.text
 
+    def test_leaves_out_what_is_settled_when_it_asks(self, olga, robot, call_robot, work):
+        first, second, settled = (call_robot(robot) for _ in range(3))
+        other = call_robot(dag_id="other")
+        work.start()
+        for one in (settled, other):
+            one.change(state="too-late", reason="the limit")
+        chosen = "&".join(f"call={one.call.id}" for one in (first, second, settled, other))
+        for deed, button in (("on_failure", "Send 2 answers"), ("answer", "Check the answer")):
+            asked = olga.get(f"act?do={deed}&{chosen}").text
+            assert "2 of the 4 calls are settled already" in asked
+            assert button in asked
+            assert "several robots" not in asked
+            assert asked.count('name="call"') == 2
+        asked = olga.get(f"act?do=on_failure&call={settled.call.id}").text
+        assert "The call is settled already" in asked
+        assert 'danger" name="confirmed" value="yes" disabled' in asked
+
     def test_with_one_that_is_settled_answers_the_others(self, olga, robot, call_robot, work):
         first, second = call_robot(robot), call_robot(robot)
         work.start()
@@ -147,7 +184,7 @@ class TestTryAgain:
         assert [entry.event for entry in audit()] == ["bitrix24_call_tried_again"]
 
     def test_says_when_nothing_waits(self, olga, called):
-        assert "None of them waits" in act(olga, "retry", called).text
+        assert "Nothing is tried again" in act(olga, "retry", called).text
 
 
 @pytest.mark.parametrize(

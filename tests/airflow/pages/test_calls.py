@@ -125,6 +125,8 @@ class TestCalls:
         ["state=gone", "since=ever", "before=1", "q=" + "x" * 800],
     )
     def test_an_address_that_says_nothing_is_refused(self, olga, airflow_session, query):
+        # In Airflow's frame there is no other way on.
+        assert '<a href="/bitrix24-pages/calls">← All calls</a>' in olga.get(f"calls?{query}").text
         assert olga.get(f"calls?{query}").status_code == 400
 
     def test_a_call_whose_dag_is_missing_is_there(self, olga, airflow_session, call_robot, work):

@@ -353,3 +353,20 @@ def test_large_requests_do_not_fill_the_memory() -> None:
         for _ in range(4):
             client.post(portal.webhook.url + "profile", json={"file": "x" * 10_000_000}, timeout=60)
         assert [request.number for request in portal.requests] == [2, 3, 4]
+
+
+def test_links_to_a_portals_own_pages_of_a_process_and_a_record_lead_to_its_page(
+    live_portal: SandboxPortal,
+) -> None:
+    process = live_portal.start_process([Finish()], ("crm", "CCrmDocumentDeal", "DEAL_7"))
+    live_portal.add_records("item:147", [{"ID": 3}])
+    with httpx.Client(base_url=live_portal.url, trust_env=False) as visitor:
+        for path, place in (
+            (f"/company/personal/bizproc/{process.id}/", f"/#process={process.id}"),
+            ("/crm/deal/details/7/", "/#deal=7"),
+            ("/crm/type/147/details/3/", "/#item:147=3"),
+        ):
+            answer = visitor.get(path)
+            assert (answer.status_code, answer.headers.get("location")) == (302, place)
+        for path in ("/company/personal/bizproc/nothing/", "/crm/deal/details/8/", "/crm/planet/details/7/"):
+            assert visitor.get(path).status_code == 404

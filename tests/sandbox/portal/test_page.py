@@ -161,3 +161,16 @@ def test_the_page_says_when_the_portal_is_gone_and_logs_no_error(
     assert [entry["message"] for entry in chromium.get_log("browser")] == []
     live_portal.stop()
     page.find("//*[@id='link'][.='the portal does not answer']")
+
+
+def test_a_link_to_a_process_or_a_record_shows_it(
+    chromium: Any, live_portal: SandboxPortal, register: Any
+) -> None:
+    register()
+    processes = [live_portal.start_process([CallRobot("score")], DEAL) for _ in range(3)]
+    wanted = processes[0].id
+    page = Page(chromium)
+    chromium.get(f"{live_portal.url}/company/personal/bizproc/{wanted}/")
+    page.find(f"//details[@open][@id='process-{wanted}']")
+    chromium.get(f"{live_portal.url}/crm/deal/details/1/")
+    page.find("//*[@id='card-1']")

@@ -225,3 +225,10 @@ def test_a_webhook_is_told_what_to_use_instead(robots, portal, monkeypatch):
     assert code == 1
     assert "OAuth application" in err
     assert portal.webhook.code not in err
+
+
+def test_a_connection_that_is_not_there_is_told_how_to_make(robots):
+    code, _, said = robots("list", "--conn-id", "nobody")
+    assert code == 1
+    assert "nobody" in said
+    assert "Admin, Connections, type Bitrix24" in said

@@ -119,6 +119,10 @@ def test_without_values_the_process_gets_those_for_failure(robot):
         ({"score": ["high"]}, "'high'"),
         ({"hot": ["Y"]}, "'score' is required"),
         ({"score": ["1", "2"]}, "'score' has one value, but 2 were given"),
+        (
+            {"score": ["high"], "hot": ["so so"], "grade": ["A"]},
+            "'score': 'high' is no number.*'hot'.*'so so'.*grade: no such return property",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_sent(robot, values, complaint):
