@@ -240,7 +240,9 @@ def _sandbox(chosen: argparse.Namespace) -> int:
         return 2
     except OSError as error:
         what = f"use {error.filename}" if error.filename else f"listen on {chosen.host}:{chosen.port}"
-        sys.stderr.write(f"cannot {what}: {error.strerror or error}\n")
+        # asyncio repeats the address in brackets.
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+        sys.stderr.write(f"cannot {what}: {reason}\n")
         return 1
     finally:
         for number, handler in previous.items():

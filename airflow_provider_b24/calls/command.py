@@ -136,11 +136,14 @@ def _filter(arguments: argparse.Namespace, since: dt.datetime | None) -> CallFil
 def _list(arguments: argparse.Namespace) -> int:
     from airflow_provider_b24.calls.listing import list_calls, list_refusals
 
-    calls = list_calls(_filter(arguments, arguments.since))
+    calls = list(list_calls(_filter(arguments, arguments.since)))
     if arguments.json:
         sys.stdout.write(json.dumps([call.to_json() for call in calls], indent=2) + "\n")
         return 0
-    _show(calls)
+    if not calls:
+        _say(f"No such call has come since {_time(arguments.since)} (UTC). For older ones: --since 30d")
+    else:
+        _show(calls)
     for refused in list_refusals(arguments.since):
         _say(
             f"Refused: {refused.number} posts for {refused.conn_id or 'connections that do not exist'} "
@@ -217,14 +220,13 @@ def _show(calls: Iterable[CallReport]) -> None:
             f"[{colour}]{call.state}[/]",
             escape(by),
             escape(call.process),
-            escape(call.document.rpartition("/")[2]),
+            escape(call.document_id),
             _time(call.answer_by),
             escape("; ".join(part for part in (call.reason, call.last_error) if part)),
         )
     console = Console(width=None if sys.stdout.isatty() else 260, highlight=False)
-    if counts:
-        console.print(table)
-    _say(", ".join(f"{number} {state}" for state, number in counts.items()) or "No calls.")
+    console.print(table)
+    _say(", ".join(f"{number} {state}" for state, number in counts.items()))
 
 
 def _time(time: dt.datetime | None) -> str:

@@ -42,6 +42,11 @@ class CallReport:
     answered_by: str | None
     last_error: str | None
 
+    @property
+    def document_id(self) -> str:
+        """The last part of the document: ``LEAD_77`` of ``crm/CCrmDocumentLead/LEAD_77``."""
+        return self.document.split("/", 2)[-1]
+
     def to_json(self) -> dict[str, Any]:
         """Give a JSON-safe form."""
         return {

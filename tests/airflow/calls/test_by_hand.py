@@ -249,6 +249,16 @@ class TestList:
         assert "Refused: 3 posts for bitrix24_default (forbidden), the last at" in shown.err
         assert "Refused: 1 posts for connections that do not exist (unknown_connection)" in shown.err
 
+    def test_a_list_without_calls_says_how_far_it_looked_back(self, some, capsys):
+        for one in some:
+            one.change(received_at=now() - 2 * DAY)
+        assert main(["calls"]) == 0
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        yesterday = now() - DAY
+        assert f"No such call has come since {yesterday:%Y-%m-%d}" in shown.err
+        assert "--since 30d" in shown.err
+
     def test_the_commands_answer_and_retry(self, called, capsys):
         assert main(["calls", "retry"]) == 0
         assert main(["calls", "retry", "nobody"]) == 1

@@ -89,6 +89,11 @@ def test_what_a_portal_calls_its_processes_is_shown_as_it_is(report, capsys):
         assert text in shown
 
 
+def test_a_slash_in_the_id_of_a_document_cuts_nothing(report, capsys):
+    _show([report(document="lists/BizprocDocument/2026/7")])
+    assert " 2026/7 " in capsys.readouterr().out
+
+
 @pytest.fixture
 def robot():
     return RobotDefinition(
