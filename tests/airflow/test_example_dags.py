@@ -138,8 +138,8 @@ def test_waiting_calls_tells_a_person_of_a_call_whose_dag_is_paused(
         live_airflow.request("PATCH", f"dags/{alarm}", {"is_paused": True})
         live_airflow.request("PATCH", f"dags/{robot}", {"is_paused": False})
 
-    told = live_portal.records("notification")
-    assert f"{robot}: the DAG is paused" in str([told.get(number + 1) for number in range(len(told))])
+    told = [row["MESSAGE"] for row in live_portal.records("notification").rows()]
+    assert f"{robot}: the DAG is paused" in str(told)
     process.wait(SECONDS)
 
 
