@@ -114,6 +114,7 @@ class Events:
         self._bindings: list[Binding] = []
         self._queue: list[OfflineEvent] = []
         self._last = 0
+        self._last_queued = 0
 
     def bindings(self, client_id: str | None = None) -> list[Binding]:
         """Return the subscriptions of one application, or all."""
@@ -147,9 +148,11 @@ class Events:
             if same == (binding.client_id, binding.connector, binding.event, data) and not event.process_id:
                 event.time = now
                 return
-        self._last += 1
+        self._last_queued += 1
         self._queue.append(
-            OfflineEvent(self._last, binding.client_id, binding.connector, binding.event, dict(data), now)
+            OfflineEvent(
+                self._last_queued, binding.client_id, binding.connector, binding.event, dict(data), now
+            )
         )
 
     def listed(self, client_id: str, connector: str) -> list[OfflineEvent]:

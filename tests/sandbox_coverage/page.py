@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from airflow_provider_b24.sandbox.methods import all_methods
 
+from .examples_section import section
 from .facts import Facts, load
 from .session import Seen, watch
 
@@ -75,6 +76,7 @@ def text() -> str:
 
 It has {len(own)} more, which have no specification: {_listed(own, 99)}.
 
+{section()}
 ## Methods
 
 | Method | Parameters | Not read | Fields of the answer | Not answered |

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.fields import FieldType
 from airflow_provider_b24.sandbox.records.rows import task_writer
 
 if TYPE_CHECKING:
@@ -126,6 +127,16 @@ _NEVER = [
     "edit.originator",
     "dayplan.timer.toggle",
 ]
+# Some pages have this number for it, others another.
+_NOT_ALLOWED = RestError(400, "0", "Action on the task is not allowed (internal error)")
+_COUNTERS = (
+    "expired",
+    "newComments",
+    "projectExpired",
+    "projectNewComments",
+    "mutedExpired",
+    "mutedNewComments",
+)
 _PEOPLE = {"CREATED_BY": "creator", "RESPONSIBLE_ID": "responsible"}
 _CROWDS = {"ACCOMPLICES": "accomplicesData", "AUDITORS": "auditorsData"}
 
@@ -165,8 +176,30 @@ def _list(call: MethodCall) -> Listing:
         fields=_named(table, _FILTER | _ORDER),
     )
     filters.read_filter(given, filters.TASK, _named(table, _FILTER))
-    fields = _selected(table, call.sequence("SELECT"))
-    return Listing({"tasks": [_shown(call, row, fields) for row in rows]}, total, following)
+    tasks = [_shown(call, row, _selected(table, call.sequence("SELECT"))) for row in rows]
+    unasked = _unasked(call)
+    if unasked:
+        tasks = [_more(row, task, unasked) for row, task in zip(rows, tasks, strict=True)]
+    return Listing({"tasks": tasks}, total, following)
+
+
+def _unasked(call: MethodCall) -> frozenset[str]:
+    """Return what a list answers beside the selected fields, because of them and of the order."""
+    select = {str(name).upper() for name in call.sequence("SELECT")}
+    because = {"DESCRIPTION": "descriptionInBbcode", "COUNTERS": "counter"}
+    found = {more for name, more in because.items() if name in select} | ({"group"} if select else set())
+    by_deadline = "DEADLINE" in {str(name).upper() for name in call.mapping("ORDER")}
+    return frozenset(found | ({"lengthDeadline"} if by_deadline else set()))
+
+
+def _more(row: Mapping[str, Any], task: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    values = {
+        "descriptionInBbcode": "Y",
+        "group": [],
+        "lengthDeadline": "1" if row.get("DEADLINE") else "0",
+        "counter": {"counters": dict.fromkeys(_COUNTERS, 0), "color": "gray", "value": 0},
+    }
+    return {name: value for name, value in values.items() if name in names} | task
 
 
 def _selected(table: Table, select: list[Any]) -> list[Field]:
@@ -186,6 +219,10 @@ def _shown(call: MethodCall, row: Mapping[str, Any], fields: list[Field]) -> dic
             people = {str(number): _person(call, number) for number in value or ()}
             task[field.item_name] = list(people)
             task[_CROWDS[field.name]] = people or []
+        elif field.name == "NEW_COMMENTS_COUNT":
+            task[field.item_name] = int(value)
+        elif field.name == "UF_TASK_WEBDAV_FILES":
+            task[field.item_name] = [int(item) if str(item).isdecimal() else item for item in value or ()]
         elif field.name == "GROUP_ID":
             task["group"] = []
         elif field.name == "STATUS":
@@ -211,7 +248,11 @@ def _person(call: MethodCall, number: Any) -> dict[str, str]:
     }
 
 
-def _existing(call: MethodCall) -> int:
+def _existing(call: MethodCall, refusal: RestError | None = None) -> int:
+    """Return the number of the task that is meant.
+
+    :param refusal: what is said to one that is not there, where the method's page has its own.
+    """
     if call.params.get("TASKID") is None:
         text = "CTaskItem All parameters in the constructor must have real class type (internal error)"
         raise RestError(400, "100", text)
@@ -220,7 +261,7 @@ def _existing(call: MethodCall) -> int:
         raise RestError(400, "0", "wrong task id (internal error)")
     if number not in _table(call):
         # A task that one may not see and one that is not there are told alike.
-        raise RestError(400, "1048582", "Action on the task is not allowed (internal error)")
+        raise refusal or RestError(400, "1048582", "Action on the task is not allowed (internal error)")
     return number
 
 
@@ -228,7 +269,18 @@ def _whole(call: MethodCall, number: int, select: list[Any] | None = None) -> di
     table = _table(call)
     row = table.row(number)
     task = _shown(call, row, _selected(table, select or []))
+    if select is None:
+        task |= {"checkListTree": _checklist(call), "checkListCanAdd": True}
     return {"task": task | {"action": _actions(str(row.get("STATUS", "2")))}}
+
+
+def _checklist(call: MethodCall) -> dict[str, Any]:
+    """Return the tree of a task without checklists."""
+    nothing = ("id", "copiedId", "entityId", "createdBy", "parentId", "sortIndex")
+    fields: dict[str, Any] = dict.fromkeys(nothing) | {"nodeId": 0}
+    fields |= {"userId": call.caller.user.id, "title": "", "displaySortIndex": "", "completedCount": 0}
+    fields |= {"isComplete": False, "isImportant": False, "members": [], "attachments": []}
+    return {"nodeId": 0, "fields": fields, "action": [], "descendants": []}
 
 
 def _actions(status: str) -> dict[str, bool]:
@@ -242,18 +294,7 @@ def _actions(status: str) -> dict[str, bool]:
         "approve": status == "4",
         "disapprove": status == "4",
     }
-    always = (
-        "edit",
-        "remove",
-        "delegate",
-        "changeDeadline",
-        "create",
-        "addFavorite",
-        "checklistAddItems",
-        "rate",
-    )
-    never = ("accept", "decline", "take", "deleteFavorite")
-    return possible | dict.fromkeys(always, True) | dict.fromkeys(never, False)
+    return possible | dict.fromkeys(_ALWAYS, True) | dict.fromkeys(_NEVER, False)
 
 
 def _get(call: MethodCall) -> dict[str, Any]:
@@ -261,7 +302,12 @@ def _get(call: MethodCall) -> dict[str, Any]:
     if select is not None and (not isinstance(select, list | dict) or not select):
         text = "Invalid value {} to match with parameter {select}. Should be value of type array. (internal error)"
         raise RestError(400, "100", text)
-    return _whole(call, _existing(call), ["ID", *call.sequence("SELECT")] if select else None)
+    if not select:
+        return _whole(call, _existing(call))
+    # Some come unasked.
+    number = _existing(call)
+    found = _whole(call, number, ["ID", "FAVORITE", *call.sequence("SELECT")])
+    return {"task": _more(_table(call).row(number), found["task"], _unasked(call))}
 
 
 def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
@@ -279,6 +325,11 @@ def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
         _check(known, 'User specified in the "Responsible" field not found')
     if "STATUS" in given:
         _check(str(given["STATUS"]) in _STATUSES, "Incorrect status")
+    begin, end = (given.get(name) for name in ("START_DATE_PLAN", "END_DATE_PLAN"))
+    if begin and end:
+        moment = FieldType("datetime").key
+        earlier = (moment(end) or 0) < (moment(begin) or 0)  # type: ignore[operator]
+        _check(not earlier, "The end date in scheduling is earlier than the start date")
     parent = str(given.get("PARENT_ID") or "0")
     if parent != "0":
         found = parent.isdecimal() and int(parent) in table
@@ -309,7 +360,7 @@ def _add(call: MethodCall) -> dict[str, Any]:
 
 
 def _update(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call)
+    number = _existing(call, _NOT_ALLOWED)
     given = _given(call, number)
     if "STATUS" in given:
         given |= _status(call, str(given["STATUS"]))
@@ -333,8 +384,9 @@ def _status(call: MethodCall, status: str) -> dict[str, Any]:
     }
 
 
-def _move(status: str) -> Callable[[MethodCall], Any]:
-    return lambda call: _changed(call, _existing(call), _status(call, status))
+def _move(verb: str, status: str) -> Callable[[MethodCall], Any]:
+    refusal = _NOT_ALLOWED if verb in ("start", "complete") else None
+    return lambda call: _changed(call, _existing(call, refusal), _status(call, status))
 
 
 def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
@@ -342,7 +394,8 @@ def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
         # Pins and bells are documented with `id`, favourites with `taskId`.
         if name != "FAVORITE" and call.params.get("TASKID") is None and call.params.get("ID") is not None:
             call.params["TASKID"] = call.params["ID"]
-        number = _existing(call)
+        refusal = RestError(400, "1", "Task not found or not accessible") if name == "FAVORITE" else None
+        number = _existing(call, refusal)
         call.portal.store.change("task", number, {name: value}, call.caller.user.id)
         return True if name == "FAVORITE" else _whole(call, number)
 
@@ -350,15 +403,16 @@ def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
 
 
 def _delegate(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call)
+    number = _existing(call, _NOT_ALLOWED)
     call.require("userId")
     if call.integer("USERID") not in call.portal.callers.users:
-        raise RestError(400, "0", "Action on the task is not allowed (internal error)")
+        raise _NOT_ALLOWED
     return _changed(call, number, {"RESPONSIBLE_ID": call.integer("USERID")})
 
 
 def _delete(call: MethodCall) -> dict[str, bool]:
-    call.portal.store.remove("task", _existing(call), call.caller.user.id)
+    refusal = RestError(400, "1048582", "No access to delete the task (internal error)")
+    call.portal.store.remove("task", _existing(call, refusal), call.caller.user.id)
     return {"task": True}
 
 
@@ -384,6 +438,6 @@ METHODS = (
     Method("tasks.task.delete", "task", _delete),
     Method("tasks.task.delegate", "task", _delegate),
     Method("tasks.task.getFields", "task", _fields),
-    *(Method(f"tasks.task.{verb}", "task", _move(status)) for verb, status in _MOVES.items()),
+    *(Method(f"tasks.task.{verb}", "task", _move(verb, status)) for verb, status in _MOVES.items()),
     *(Method(f"tasks.task.{verb}", "task", _switch(*change)) for verb, change in _SWITCHES.items()),
 )

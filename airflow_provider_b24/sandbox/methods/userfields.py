@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.errors import RestError, access_denied
+from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
 from airflow_provider_b24.sandbox.records.fields import Field, FieldType
@@ -38,6 +38,18 @@ _TYPES = {
     "iblock_element": "integer",
     "crm": "any",
 }
+_LABELS = ("EDIT_FORM_LABEL", "LIST_COLUMN_LABEL", "LIST_FILTER_LABEL", "ERROR_MESSAGE", "HELP_MESSAGE")
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "string": {
+        "SIZE": 20,
+        "ROWS": 1,
+        "REGEXP": "",
+        "MIN_LENGTH": 0,
+        "MAX_LENGTH": 0,
+        "DEFAULT_VALUE": "",
+    },
+    "enumeration": {"DISPLAY": "LIST", "LIST_HEIGHT": 1, "CAPTION_NO_VALUE": "", "SHOW_NO_VALUE": "Y"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +76,18 @@ _OWNERS = (
 def _list(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> Listing:
         table = call.portal.store.table("userfield")
-        numbers = table.all(filters.CRM, filter_by=call.params.get("FILTER"), order=call.params.get("ORDER"))
+        filter_by = call.params.get("FILTER")
+        language = None
+        if isinstance(filter_by, dict):
+            # What stands among the conditions for the language of labels; without it there are none.
+            language = str(filter_by.get("LANG") or "")
+            filter_by = {name: value for name, value in filter_by.items() if name != "LANG"}
+        numbers = table.all(filters.CRM, filter_by=filter_by, order=call.params.get("ORDER"))
         rows = [table.row(number) for number in numbers]
-        write = old_writer(table.fields)
+        write = old_writer(table.fields if language else [f for f in table.fields if f.name not in _LABELS])
         mine = [write(row) for row in rows if row["ENTITY_ID"] == owner.entity_id]
+        if language:
+            mine = [row | {name: row[name].get(language) for name in _LABELS if row[name]} for row in mine]
         return Listing(mine, len(mine))
 
     return run
@@ -83,7 +103,7 @@ def _get(owner: _Owner) -> Callable[[MethodCall], Any]:
 
 def _existing(call: MethodCall, owner: _Owner) -> int:
     if not call.caller.user.admin:
-        raise access_denied("Access denied")
+        raise RestError(400, "", "Access denied.")
     number = call.integer("ID")
     if number <= 0:
         raise RestError(400, "", "ID is not defined or invalid")
@@ -99,14 +119,44 @@ def _given(call: MethodCall) -> dict[str, Any]:
     given = {str(name).upper(): value for name, value in call.mapping("FIELDS").items()}
     label = given.pop("LABEL", None)
     if label is not None:
-        given = dict.fromkeys(("EDIT_FORM_LABEL", "LIST_COLUMN_LABEL", "LIST_FILTER_LABEL"), label) | given
+        given = dict.fromkeys(_LABELS[:3], label) | given
+    for name in _LABELS:
+        if isinstance(given.get(name), str):
+            given[name] = {"en": given[name]}
     return given
+
+
+def _settings(kind: str, given: object) -> dict[str, Any]:
+    return _SETTINGS.get(kind, {}) | (given if isinstance(given, dict) else {})
+
+
+def _entries(given: object, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entries of a list after a change of some of them."""
+    entries = {entry["ID"]: entry for entry in known}
+    last = max((int(number) for number in entries), default=0)
+    for change in given if isinstance(given, list) else ():
+        if not isinstance(change, dict):
+            continue
+        number = str(change.get("ID") or "")
+        if number not in entries:
+            last += 1
+            number = str(last)
+        entry = entries.get(number, {"ID": number, "SORT": "500", "VALUE": "", "DEF": "N", "XML_ID": ""})
+        entries[number] = entry | {k: str(v) for k, v in change.items() if k in entry and k != "ID"}
+        if change.get("DEL") == "Y":
+            del entries[number]
+    found = list(entries.values())
+    known = [entry["XML_ID"] for entry in found if entry["XML_ID"]]
+    for name in known:
+        if known.count(name) > 1:
+            raise RestError(400, "ERROR_CORE", f"List item with XML_ID={name} already exists.")
+    return found
 
 
 def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> int:
         if not call.caller.user.admin:
-            raise access_denied("Access denied")
+            raise RestError(400, "", "Access denied.")
         given = _given(call)
         name = str(given.get("FIELD_NAME") or "")
         if not name:
@@ -127,6 +177,9 @@ def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
         field = Field(name, field_type, item_name(name), dynamic=True, required=required)
         call.portal.store.table(owner.kind).own(field)
         made = {**given, "FIELD_NAME": name, "ENTITY_ID": owner.entity_id}
+        made["SETTINGS"] = _settings(kind, given.get("SETTINGS"))
+        if kind == "enumeration":
+            made["LIST"] = _entries(given.get("LIST"), [])
         return call.portal.store.create("userfield", made, call.caller.user.id)
 
     return run
@@ -135,7 +188,13 @@ def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
 def _update(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> bool:
         number = _existing(call, owner)
-        call.portal.store.change("userfield", number, _given(call), call.caller.user.id)
+        given = _given(call)
+        row = call.portal.store.table("userfield").row(number)
+        if "SETTINGS" in given:
+            given["SETTINGS"] = _settings("", row.get("SETTINGS")) | _settings("", given["SETTINGS"])
+        if "LIST" in given:
+            given["LIST"] = _entries(given["LIST"], row.get("LIST") or [])
+        call.portal.store.change("userfield", number, given, call.caller.user.id)
         return True
 
     return run

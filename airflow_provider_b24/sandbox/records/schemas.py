@@ -129,7 +129,7 @@ crm_contact m: CONTACT_IDS
 crm_entity: PARENT_ID_1 PARENT_ID_2
 integer: WEBFORM_ID
 """
-# A task's title is found by a pattern with `%` and `_`.
+# A task's title, and a name of an employee below, is found by a pattern with `%` and `_`.
 _TASK = """
 integer r: ID
 pattern q: TITLE
@@ -150,7 +150,8 @@ mail_message: UF_MAIL_MESSAGE
 _USER = """
 integer r: ID
 boolean: ACTIVE
-string: XML_ID NAME LAST_NAME SECOND_NAME TITLE EMAIL TIME_ZONE USER_TYPE
+string: XML_ID TITLE EMAIL TIME_ZONE USER_TYPE
+pattern: NAME LAST_NAME SECOND_NAME
 char r: IS_ONLINE
 datetime r: LAST_LOGIN DATE_REGISTER TIMESTAMP_X LAST_ACTIVITY_DATE
 string: PERSONAL_GENDER PERSONAL_PROFESSION PERSONAL_WWW PERSONAL_ICQ PERSONAL_PHONE PERSONAL_FAX

@@ -14,7 +14,7 @@ def test_an_own_field_lives_from_add_to_delete(rest: Any, error_of: Any, kind: s
     made = rest.result(f"crm.{kind}.userfield.get", {"id": number})
     assert (made["FIELD_NAME"], made["EDIT_FORM_LABEL"], made["ENTITY_ID"]) == (
         "UF_CRM_SCORE",
-        "Score",
+        {"en": "Score"},
         f"CRM_{kind.upper()}",
     )
     assert rest.result(f"crm.{kind}.fields")["UF_CRM_SCORE"]["type"] == "integer"
@@ -27,9 +27,30 @@ def test_an_own_field_lives_from_add_to_delete(rest: Any, error_of: Any, kind: s
     assert [row["SORT"] for row in rest.result(f"crm.{kind}.userfield.list", {"order": {"SORT": "ASC"}})] == [
         "5"
     ]
+    [named] = rest.result(f"crm.{kind}.userfield.list", {"filter": {"LANG": "en"}})
+    assert named["LIST_COLUMN_LABEL"] == "Score"
+    [unnamed] = rest.result(f"crm.{kind}.userfield.list")
+    assert "LIST_COLUMN_LABEL" not in unnamed
     assert rest.result(f"crm.{kind}.userfield.delete", {"id": number}) is True
     assert error_of(rest.webhook(f"crm.{kind}.userfield.get", {"id": number}))[1] == "ERROR_NOT_FOUND"
     assert rest.webhook(f"crm.{kind}.list", {"filter": {"UF_CRM_SCORE": 9}}).status_code == 400
+
+
+def test_an_own_field_may_be_a_list_of_entries(rest: Any, error_of: Any) -> None:
+    entries = [{"VALUE": "red", "XML_ID": "r"}, {"VALUE": "blue", "DEF": "Y", "SORT": 7}]
+    given = {"FIELD_NAME": "COLOUR", "USER_TYPE_ID": "enumeration", "LIST": entries}
+    number = rest.result("crm.lead.userfield.add", {"fields": given})
+
+    def read() -> list[Any]:
+        return list(rest.result("crm.lead.userfield.get", {"id": number})["LIST"])
+
+    assert read()[1] == {"ID": "2", "SORT": "7", "VALUE": "blue", "DEF": "Y", "XML_ID": ""}
+    change = [{"ID": 1, "DEL": "Y"}, {"ID": 2, "VALUE": "navy"}, {"VALUE": "green"}]
+    rest.result("crm.lead.userfield.update", {"id": number, "fields": {"LIST": change}})
+    assert [(entry["ID"], entry["VALUE"]) for entry in read()] == [("2", "navy"), ("3", "green")]
+    twice = {"LIST": [{"VALUE": "a", "XML_ID": "x"}, {"VALUE": "b", "XML_ID": "x"}]}
+    refused = error_of(rest.webhook("crm.lead.userfield.update", {"id": number, "fields": twice}))
+    assert refused == (400, "ERROR_CORE", "List item with XML_ID=x already exists.")
 
 
 def test_an_own_field_may_hold_many_values(rest: Any) -> None:
