@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 
 def _number(call: MethodCall) -> int:
+    if "ID" in call.given:
+        # These names are case-sensitive.
+        raise RestError(400, "100", "Could not find value for parameter {id}")
     if not call.text("ID"):
         raise RestError(400, "ERROR_ARGUMENT", "Invalid value of parameter {Parameter #0}")
     return call.integer("ID")

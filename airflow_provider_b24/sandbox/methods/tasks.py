@@ -127,8 +127,6 @@ _NEVER = [
     "edit.originator",
     "dayplan.timer.toggle",
 ]
-# Some pages have this number for it, others another.
-_NOT_ALLOWED = RestError(400, "0", "Action on the task is not allowed (internal error)")
 _COUNTERS = (
     "expired",
     "newComments",
@@ -248,20 +246,33 @@ def _person(call: MethodCall, number: Any) -> dict[str, str]:
     }
 
 
-def _existing(call: MethodCall, refusal: RestError | None = None) -> int:
-    """Return the number of the task that is meant.
-
-    :param refusal: what is said to one that is not there, where the method's page has its own.
-    """
+def _number(call: MethodCall) -> int:
+    # Pins and bells are documented with `id`; portals take it elsewhere, too.
+    if call.params.get("TASKID") is None and call.params.get("ID") is not None:
+        call.params["TASKID"] = call.params["ID"]
     if call.params.get("TASKID") is None:
         text = "CTaskItem All parameters in the constructor must have real class type (internal error)"
         raise RestError(400, "100", text)
     number = call.integer("TASKID")
     if number <= 0:
         raise RestError(400, "0", "wrong task id (internal error)")
+    return number
+
+
+def _not_allowed(code: str) -> RestError:
+    # Some pages have one number for it, others another.
+    return RestError(400, code, "Action on the task is not allowed (internal error)")
+
+
+def _existing(call: MethodCall, refusal: RestError | None = None) -> int:
+    """Return the number of the task that is meant.
+
+    :param refusal: what is said to one that is not there, where the method's page has its own.
+    """
+    number = _number(call)
     if number not in _table(call):
         # A task that one may not see and one that is not there are told alike.
-        raise refusal or RestError(400, "1048582", "Action on the task is not allowed (internal error)")
+        raise refusal or _not_allowed("1048582")
     return number
 
 
@@ -297,15 +308,18 @@ def _actions(status: str) -> dict[str, bool]:
     return possible | dict.fromkeys(_ALWAYS, True) | dict.fromkeys(_NEVER, False)
 
 
-def _get(call: MethodCall) -> dict[str, Any]:
+def _get(call: MethodCall) -> dict[str, Any] | list[Any]:
     select = call.params.get("SELECT")
     if select is not None and (not isinstance(select, list | dict) or not select):
         text = "Invalid value {} to match with parameter {select}. Should be value of type array. (internal error)"
         raise RestError(400, "100", text)
+    number = _number(call)
+    if number not in _table(call):
+        # Only this method answers nothing to a task that one may not see or that is not there.
+        return []
     if not select:
-        return _whole(call, _existing(call))
+        return _whole(call, number)
     # Some come unasked.
-    number = _existing(call)
     found = _whole(call, number, ["ID", "FAVORITE", *call.sequence("SELECT")])
     return {"task": _more(_table(call).row(number), found["task"], _unasked(call))}
 
@@ -360,7 +374,7 @@ def _add(call: MethodCall) -> dict[str, Any]:
 
 
 def _update(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call, _NOT_ALLOWED)
+    number = _existing(call, _not_allowed("0"))
     given = _given(call, number)
     if "STATUS" in given:
         given |= _status(call, str(given["STATUS"]))
@@ -385,15 +399,12 @@ def _status(call: MethodCall, status: str) -> dict[str, Any]:
 
 
 def _move(verb: str, status: str) -> Callable[[MethodCall], Any]:
-    refusal = _NOT_ALLOWED if verb in ("start", "complete") else None
-    return lambda call: _changed(call, _existing(call, refusal), _status(call, status))
+    code = "0" if verb in ("start", "complete") else "1048582"
+    return lambda call: _changed(call, _existing(call, _not_allowed(code)), _status(call, status))
 
 
 def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> Any:
-        # Pins and bells are documented with `id`, favourites with `taskId`.
-        if name != "FAVORITE" and call.params.get("TASKID") is None and call.params.get("ID") is not None:
-            call.params["TASKID"] = call.params["ID"]
         refusal = RestError(400, "1", "Task not found or not accessible") if name == "FAVORITE" else None
         number = _existing(call, refusal)
         call.portal.store.change("task", number, {name: value}, call.caller.user.id)
@@ -403,10 +414,10 @@ def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
 
 
 def _delegate(call: MethodCall) -> dict[str, Any]:
-    number = _existing(call, _NOT_ALLOWED)
+    number = _existing(call, _not_allowed("0"))
     call.require("userId")
     if call.integer("USERID") not in call.portal.callers.users:
-        raise _NOT_ALLOWED
+        raise _not_allowed("0")
     return _changed(call, number, {"RESPONSIBLE_ID": call.integer("USERID")})
 
 

@@ -151,7 +151,8 @@ def _current(call: MethodCall) -> dict[str, Any]:
     table = _table(call)
     row = table.row(call.caller.user.id)
     # Whoever calls is there now.
-    return _row(row, _everything(table, row)) | {"LAST_ACTIVITY_DATE": call.now()}
+    moments = dict.fromkeys(("TIMESTAMP_X", "LAST_ACTIVITY_DATE"), call.now())
+    return {"XML_ID": ""} | _row(row, _everything(table, row)) | moments
 
 
 def _fields(call: MethodCall) -> dict[str, str]:

@@ -32,7 +32,8 @@ def test_a_task_lives_from_add_to_delete(live_portal: Any, rest: Any, error_of: 
     picked = rest.result("tasks.task.get", {"taskId": 1, "select": ["TITLE"]})["task"]
     assert set(picked) == {"id", "title", "favorite", "group", "action"}
     assert rest.result("tasks.task.delete", {"taskId": 1}) == {"task": True}
-    assert error_of(rest.webhook("tasks.task.get", {"taskId": 1}))[:2] == (400, "1048582")
+    assert rest.result("tasks.task.get", {"taskId": 1}) == []
+    assert error_of(rest.webhook("tasks.task.defer", {"taskId": 1}))[:2] == (400, "1048582")
 
 
 @pytest.mark.parametrize(
