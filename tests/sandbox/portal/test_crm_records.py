@@ -217,3 +217,24 @@ def test_seeded_records_are_told_to_nobody_and_checked(live_portal: Any) -> None
     for wrong in ({"ID": 5}, {"OPPORTUNITY": "much"}, {"CONTACT_IDS": 1}):
         with pytest.raises(ValueError, match=r"deal|OPPORTUNITY|opportunity|iterable"):
             live_portal.add_records("deal", [wrong])
+
+
+def test_parts_of_texts_are_found_whatever_has_changed_since(live_portal: Any, rest: Any) -> None:
+    titles = ["Piano", "Grand piano", "", "Violin", "no Piano", "an", "o\0G"]
+    live_portal.add_records("lead", [{"TITLE": title} for title in titles])
+
+    def found(part: str, **more: Any) -> list[int]:
+        rows = rest.result("crm.lead.list", {"filter": {"%TITLE": part, **more}, "order": {"ID": "ASC"}})
+        return [int(row["ID"]) for row in rows]
+
+    assert found("PIANO") == [1, 2, 5]
+    assert found("an") == [1, 2, 5, 6]
+    # Neither from one value into the next, nor beyond the last.
+    assert (found("oG"), found("anv"), found("o\0G"), found("")) == ([], [], [7], [1, 2, 3, 4, 5, 6, 7])
+    assert found("piano", **{">ID": 1, "!ID": 5}) == [2]
+    rest.result("crm.lead.update", {"id": 4, "fields": {"TITLE": "Pianino"}})
+    rest.result("crm.lead.delete", {"id": 2})
+    rest.result("crm.lead.add", {"fields": {"TITLE": "pIaN"}})
+    assert found("pian") == [1, 4, 5, 8]
+    assert found("lead #") == []
+    assert found("2", **{"%ID": "1"}) == []
