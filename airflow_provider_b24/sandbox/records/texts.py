@@ -25,12 +25,14 @@ class Texts:
 
     def having(self, part: str) -> list[int]:
         """Return the numbers of the records whose value has this part, which is not empty."""
-        found: list[int] = []
         if not part or _BETWEEN in part:
             raise ValueError(f"{part!r} is no part of a value")
-        at = self._all.find(part)
+        find, starts, numbers = self._all.find, self._starts, self._numbers
+        found: list[int] = []
+        following = 0
+        at = find(part)
         while at >= 0:
-            index = bisect_right(self._starts, at) - 1
-            found.append(self._numbers[index])
-            at = self._all.find(part, self._starts[index + 1])
+            following = bisect_right(starts, at, following)
+            found.append(numbers[following - 1])
+            at = find(part, starts[following])
         return found
