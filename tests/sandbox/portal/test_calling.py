@@ -96,6 +96,8 @@ def test_a_portal_by_the_documentation_refuses_all_credentials_alike(make_rest: 
             rest.application("profile"),
         ):
             assert error_of(refused) == (401, "NO_AUTH_FOUND", "Wrong authorization data")
+        webhook = portal.create_webhook(scope=["crm"])
+        assert error_of(rest.http.get(webhook.url + "user.current"))[:2] == (403, "insufficient_scope")
     with pytest.raises(ValueError, match="choose one of portal, documentation"):
         SandboxPortal(authorization="other")  # type: ignore[arg-type]
 
