@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                     "/docs/answering.md",
                     "/docs/rest.md",
                 ],
+                "logo": "/docs/_static/logo.svg",
                 "tags": ["service"],
             }
         ],

@@ -75,6 +75,7 @@ maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_title = f"airflow-provider-b24 {version}"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 html_extra_path = ["_site", "../llms.txt"]

@@ -1,4 +1,4 @@
-"""Writes the pages of `docs/reference` that are made of the code; `make references` runs it.
+"""Writes what is made of the code, `docs/reference` and `.airflow-registry.yaml`; `make references` runs it.
 
 `tests/unit/test_references.py` compares them with the code, so that nothing is missing in them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ from airflow_provider_b24.rest import _errors
 from airflow_provider_b24.rest.wire import TransportFailure
 
 FOLDER = Path(__file__).parent / "reference"
+REGISTRY = Path(__file__).parents[1] / ".airflow-registry.yaml"
 PACKAGE = Path(_errors.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "example_dags"
 METRICS = {
@@ -388,8 +390,48 @@ def _api_of(module: str) -> str:
 _WITH_PRIVATE_PARENTS = {"rest"}
 
 
+# The file for the Airflow Registry
+
+
+def registry() -> str:
+    """Make the file that tells the Airflow Registry what this package has.
+
+    Strings are written as JSON, which is YAML, too.
+    """
+    info = get_provider_info()
+    lines = [
+        "# What the Airflow Registry shows of this package. Made by `make references`: change the code instead.",
+        f"package-name: {info['package-name']}",
+        f"display-name: {info['name']}",
+        f"description: {json.dumps(info['description'])}",
+    ]
+    for kind in ("hooks", "operators", "sensors", "triggers", "transfers"):
+        modules = [module for entry in info[kind] for module in _modules_of(entry)]
+        lines += _registered(kind, (f"{module}.{name}" for module in modules for name in _classes_of(module)))
+    lines += _registered("notifications", info["notifications"])
+    lines += _registered("other", [f"airflow_provider_b24.robots.{name}" for name in public_names("robots")])
+    return "\n".join(lines) + "\n"
+
+
+def _classes_of(module: str) -> Iterator[str]:
+    content = import_module(module)
+    for name in public_names(module.removeprefix("airflow_provider_b24.")):
+        if isinstance(getattr(content, name), type):
+            yield name
+
+
+def _registered(kind: str, paths: Iterable[str]) -> Iterator[str]:
+    yield f"\n{kind}:"
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        first = (inspect.getdoc(getattr(import_module(module), name)) or "").partition("\n\n")[0]
+        yield f"  - module: {path}"
+        yield f"    description: {json.dumps(' '.join(first.split()).replace('``', '`'))}"
+
+
 def main() -> None:
-    """Write the pages."""
+    """Write the pages and the file."""
+    REGISTRY.write_text(registry(), encoding="utf-8")
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")

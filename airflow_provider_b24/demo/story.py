@@ -178,7 +178,7 @@ class Demo:
         if ROBOT not in codes:
             raise DemoError(f"the portal has no robot {ROBOT!r} but {', '.join(sorted(codes)) or 'none'}")
         registered = f"has the robots {', '.join(sorted(codes))}, registered by `airflow-b24 robots apply`"
-        self.timeline.add(time.time(), "Bitrix24", registered, f"{portal.url}/sandbox/state")
+        self.timeline.add(time.time(), "Bitrix24", registered, f"{portal.url}/")
 
     def _start_process(self, portal: SandboxPortal) -> Process:
         from airflow_provider_b24.sandbox import Answer, CallRobot, SetField
@@ -190,7 +190,7 @@ class Demo:
         )
         process = portal.start_process(steps)
         what = f"process {process.id} starts for {process.document_id[2]} and calls the robot {ROBOT}"
-        self.timeline.add(process.started, "Bitrix24", what, f"{portal.url}/sandbox/state")
+        self.timeline.add(process.started, "Bitrix24", what, f"{portal.url}/")
         return process
 
     def _await_call(self, portal: SandboxPortal) -> str:
@@ -244,7 +244,7 @@ class Demo:
         return f"logs/dag_id={DAG_ID}/…/task_id={task_id}/attempt=1.log"
 
     def _check(self, portal: SandboxPortal, process: Process, result: dict[str, Any]) -> None:
-        page = f"{portal.url}/sandbox/state"
+        page = f"{portal.url}/"
         for answer in portal.answers:
             values = json.dumps(answer.values, ensure_ascii=False)
             self.timeline.add(answer.time, "Bitrix24", f"accepts the answer {values}", page)

@@ -37,6 +37,7 @@ from airflow_provider_b24.sandbox.queue_server import Call, QueueServer
 from airflow_provider_b24.sandbox.records.store import Change, Store
 from airflow_provider_b24.sandbox.robots import Robot, RobotRegistry
 from airflow_provider_b24.sandbox.tasks import Task, Tasks
+from airflow_provider_b24.sandbox.triggers import TriggerRule, Triggers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -130,6 +131,7 @@ class PortalCore(World):
         self.events = Events()
         self.templates: dict[int, Template] = {}
         self.automations: list[Automation] = []
+        self.triggers = Triggers()
         #: Number of the template added last.
         self.last_template = 0
         self._chain = 0
@@ -313,6 +315,30 @@ class PortalCore(World):
                 raise ValueError(f"Records of kind {kind} have no automation")
             self.automations.append(Automation(kind, stage, tuple(steps)))
 
+    def add_trigger(
+        self,
+        code: str,
+        kind: str,
+        stage: str,
+        *,
+        application: Application | None = None,
+        backwards: bool = False,
+    ) -> None:
+        """Put a trigger on a stage: `crm.automation.trigger.execute` moves records there, and starts its robots.
+
+        :param code: the trigger's; it may be registered later.
+        :param kind: `lead`, `deal` or `item:147`.
+        :param stage: such as `WON` or `DT147_1:CLIENT`.
+        :param application: whose trigger it is, any one's by default.
+        :param backwards: whether it moves records from later stages, too.
+        :raises ValueError: when such records have no stages.
+        """
+        with self.changed:
+            if not self.store.table(kind).schema.stage:
+                raise ValueError(f"Records of kind {kind} have no stages")
+            client_id = application.client_id if application else None
+            self.triggers.put(TriggerRule(client_id, code, kind, stage, backwards))
+
     def wait_for_call(self, timeout: float = 10.0) -> Call:
         """Return the next robot call that has an outcome and was not returned here before.
 
@@ -344,8 +370,8 @@ class PortalCore(World):
     def records(self, kind: str) -> Table:
         """Return the records behind the methods.
 
-        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`; what people were
-            told by `im.notify.system.add` is in `notification`.
+        :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `productrow`,
+            `payment`, `delivery`, `recurring`; what people were told by `im.notify.system.add` is in `notification`.
         :raises ValueError: when there is no such kind.
         """
         with self.changed:
@@ -381,7 +407,7 @@ class PortalCore(World):
     def reset(self) -> None:
         """Forget what has happened: processes, tasks, calls, requests, records of the CRM, faults, used-up limits.
 
-        People, credentials, robots, subscriptions, templates and automation stay.
+        People, credentials, robots, subscriptions, templates, automation and triggers stay.
         """
         with self.changed:
             self.engine.forget()
@@ -416,14 +442,7 @@ class PortalCore(World):
             _log.warning("The handler of %s, %s, %s", call.fields.get("event"), call.url, outcome)
 
     def _automate(self, change: Change) -> None:
-        if change.verb == "delete" or change.kind in (
-            "task",
-            "user",
-            "department",
-            "notification",
-            "status",
-            "userfield",
-        ):
+        if change.verb == "delete" or not self.store.table(change.kind).schema.entity_type_id:
             return
         started = [
             (automation.steps, 0)

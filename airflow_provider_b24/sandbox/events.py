@@ -47,7 +47,10 @@ _VERBS = ("ADD", "UPDATE", "DELETE")
 EVENTS: dict[str, tuple[str, ...]] = {
     "": _OWN,
     "user": ("ONUSERADD",),
-    "crm": tuple(f"ONCRM{name}{verb}" for name in _CRM for verb in _VERBS),
+    "crm": (
+        *(f"ONCRM{name}{verb}" for name in _CRM for verb in _VERBS),
+        *(f"ONCRMDEALRECURRING{verb}" for verb in (*_VERBS, "EXPOSE")),
+    ),
     "task": tuple(f"ONTASK{name}{verb}" for name in ("", "COMMENT") for verb in _VERBS),
 }
 _OF_ONE_TYPE = re.compile(r"ONCRMDYNAMICITEM(ADD|UPDATE|DELETE)_[0-9]+")

@@ -48,6 +48,7 @@ _TAKEN_OVER = (
     "store",
     "task_list",
     "templates",
+    "triggers",
 )
 _EVENTS = {
     "lead": "CRMLEAD",
@@ -223,6 +224,7 @@ class SandboxPortal(Portal):
             chosen.installed = False
             self.robot_registry.forget(chosen.client_id)
             self.events.forget(chosen.client_id)
+            self.triggers.forget(chosen.client_id)
             return notices.uninstalled(self, handler_url, chosen, clean=clean)
 
     def open_application(

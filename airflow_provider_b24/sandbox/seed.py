@@ -24,15 +24,24 @@ class _Automation(_Part):
     steps: Any
 
 
+class _Trigger(_Part):
+    code: str
+    kind: str
+    stage: str
+    backwards: bool = False
+
+
 class Seed(_Part):
     """What a portal begins with.
 
     :param records: by kind, themselves or how many to make up.
     :param automations: what :meth:`~airflow_provider_b24.sandbox.SandboxPortal.add_automation` takes.
+    :param triggers: what :meth:`~airflow_provider_b24.sandbox.SandboxPortal.add_trigger` takes.
     """
 
     records: dict[str, Annotated[int, Field(ge=1, le=100_000)] | list[dict[str, Any]]] = {}
     automations: list[_Automation] = []
+    triggers: list[_Trigger] = []
 
     @classmethod
     def read(cls, file: Path) -> Seed:
@@ -57,3 +66,5 @@ class Seed(_Part):
             portal.add_records(kind, records)
         for automation in self.automations:
             portal.add_automation(automation.kind, automation.stage, steps_from_json(automation.steps))
+        for trigger in self.triggers:
+            portal.add_trigger(trigger.code, trigger.kind, trigger.stage, backwards=trigger.backwards)

@@ -29,6 +29,8 @@ _PARTS = (
     "application",
     "templates",
     "automations",
+    "triggers._names",
+    "triggers._rules",
     "last_template",
     "store._tables",
     "store._contacts",

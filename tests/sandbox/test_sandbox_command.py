@@ -260,12 +260,17 @@ def test_a_portal_begins_with_the_records_and_automation_of_its_seed(
     seed = {
         "records": {"lead": 3, "deal": [{"ID": 7, "TITLE": "Piano"}], "item:147": 1},
         "automations": [{"kind": "deal", "stage": "WON", "steps": [step]}],
+        "triggers": [{"code": "paid", "kind": "deal", "stage": "WON"}],
     }
     file.write_text(json.dumps(seed))
 
     def win(portal: SandboxPortal) -> tuple[int, int, object]:
-        moved = {"ID": 7, "fields": {"STAGE_ID": "WON"}}
-        requests.post(f"{portal.webhook.url}crm.deal.update", json=moved, timeout=10)
+        for method, params in (
+            ("add", {"CODE": "paid", "NAME": "Paid"}),
+            ("execute", {"CODE": "paid", "OWNER_TYPE_ID": 2, "OWNER_ID": 7}),
+        ):
+            url = f"{portal.url}/rest/crm.automation.trigger.{method}"
+            requests.post(url, json={**params, "auth": portal.application.access_token}, timeout=10)
         (deal,) = portal.records("deal").rows()
         return len(portal.records("lead")), len(portal.records("item:147")), deal["COMMENTS"]
 
@@ -279,6 +284,8 @@ def test_a_portal_begins_with_the_records_and_automation_of_its_seed(
         ('{"record": {}}', "record: Extra inputs"),
         ('{"records": {"planet": 1}}', "planet"),
         ('{"records": {"lead": "many"}}', "records.lead"),
+        ('{"triggers": [{"code": "paid", "kind": "deal"}]}', "triggers.0.stage"),
+        ('{"triggers": [{"code": "paid", "kind": "contact", "stage": "NEW"}]}', "no stages"),
         ('{"automations": [{"kind": "deal", "steps": [{"type": "fly"}]}]}', "step 1"),
     ],
 )

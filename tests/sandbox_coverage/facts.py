@@ -56,7 +56,8 @@ def _facts(method: Mapping[str, Any]) -> dict[str, list[str]]:
     params = [param["name"] for param in method.get("params", ())]
     if "isRequired" in str(method.get("resultExample")):
         params = [name for name in params if name in ("entityTypeId", "useOriginalUfNames")]
-    params = [name for name in params if name not in ("result", "time")]
+    # What stands within another parameter is given with it.
+    params = [name for name in params if name not in ("result", "time") and "." not in name]
     found = sorted(set(paths(method.get("resultExample", {}).get("result"))))
     # Some examples have what stands beside the result within it.
     return {"params": params, "answer": [path for path in found if path.partition(".")[0] != "time"]}

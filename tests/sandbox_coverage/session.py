@@ -11,6 +11,7 @@ from airflow_provider_b24.sandbox import AskPerson, CallRobot, SandboxPortal
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, MethodCall
 
+from . import crm
 from .facts import paths
 
 _HANDLER = "http://127.0.0.1:9/"
@@ -101,6 +102,7 @@ def _calls(portal: SandboxPortal) -> Iterator[tuple[str, dict[str, Any]]]:
     with mock.patch.object(portal.queue_server, "_enqueue", lambda call: call):
         yield from _records()
         yield from _own_fields_and_directories()
+        yield from crm.calls(portal)
         yield from _tasks_and_people()
         yield from _application()
         yield from _processes(portal)

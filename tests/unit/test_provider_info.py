@@ -39,11 +39,12 @@ def test_airflow_finds_it_by_its_entry_point():
     assert entry.load()() == INFO
 
 
-def test_the_guides_that_it_names_exist():
-    guides = [guide for integration in INFO["integrations"] for guide in integration["how-to-guide"]]
+def test_the_guides_and_the_logo_that_it_names_exist():
+    [integration] = INFO["integrations"]
+    named = [*integration["how-to-guide"], integration["logo"]]
 
-    assert guides
-    assert [guide for guide in guides if not (ROOT / guide.removeprefix("/")).is_file()] == []
+    assert len(named) > 1
+    assert [file for file in named if not (ROOT / file.removeprefix("/")).is_file()] == []
 
 
 MODULES = [

@@ -60,6 +60,12 @@ def test_a_page_is_as_the_code_makes_it(name: str) -> None:
     assert (DOCS / "reference" / name).read_text(encoding="utf-8") == PAGES[name], "run `make references`"
 
 
+def test_the_file_for_the_airflow_registry_is_as_the_code_makes_it() -> None:
+    assert (ROOT / ".airflow-registry.yaml").read_text(encoding="utf-8") == references.registry(), (
+        "run `make references`"
+    )
+
+
 def test_there_is_no_other_page() -> None:
     assert {file.name for file in (DOCS / "reference").iterdir()} == set(PAGES)
 

@@ -50,7 +50,7 @@ class Family:
     """
 
     operators: frozenset[str]
-    code: str = ""
+    code: str | int = ""
     # The pages have this one text for all that goes wrong. Portals ignore what they do not know, and give all rows.
     bad_filter: str = "Failed to get list. General error. Filter: {}."
     bad_order: str = "Failed to get list. General error. Order: {}."
@@ -80,6 +80,12 @@ ITEM = Family(
     strict=True,
     logic=True,
 )
+#: `crm.item.productrow.list`.
+PRODUCT_ROW = Family(
+    ITEM.operators - _MEMBERSHIP, "INVALID_ARG_VALUE", "Invalid filter: {}", "Invalid order: {}", strict=True
+)
+#: `crm.item.payment.list`, `crm.item.delivery.list`, `crm.item.payment.product.list` and its like.
+PAYMENT = Family(ITEM.operators, 0, "Invalid filter: {}", "Invalid order: {}", strict=True)
 #: `tasks.task.list`.
 TASK = Family(
     frozenset({"", "!"}) | _ORDERING,

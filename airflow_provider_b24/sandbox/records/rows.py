@@ -79,6 +79,11 @@ def item_writer(table: Table, select: list[Any], *, original_names: bool = False
     return whole
 
 
+def value_writer(fields: Iterable[Field]) -> Writer:
+    """Return what writes records in values of JSON, under names such as `ownerId`."""
+    return _writer({field.item_name: field for field in fields}, _value)
+
+
 def task_writer(fields: Iterable[Field]) -> Writer:
     """Return what writes tasks as `tasks.task.*` does: everything is text, under names such as `responsibleId`."""
     return _writer({field.item_name: field for field in fields}, _text)

@@ -12,189 +12,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24.sandbox.records import field_lists
 from airflow_provider_b24.sandbox.records.fields import ANY, Field, FieldType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_LEAD = """
-integer r: ID
-string q: TITLE
-string: NAME SECOND_NAME LAST_NAME COMPANY_TITLE POST COMMENTS SOURCE_DESCRIPTION STATUS_DESCRIPTION
-string: ORIGINATOR_ID ORIGIN_ID UTM_SOURCE UTM_MEDIUM UTM_CAMPAIGN UTM_CONTENT UTM_TERM
-string: ADDRESS ADDRESS_2 ADDRESS_CITY ADDRESS_POSTAL_CODE ADDRESS_REGION ADDRESS_PROVINCE ADDRESS_COUNTRY
-string: ADDRESS_COUNTRY_CODE
-integer: ADDRESS_LOC_ADDR_ID
-date: BIRTHDATE
-crm_status: HONORIFIC SOURCE_ID STATUS_ID
-string r: STATUS_SEMANTIC_ID
-double: OPPORTUNITY
-crm_currency: CURRENCY_ID
-char: IS_MANUAL_OPPORTUNITY OPENED
-char r: HAS_PHONE HAS_EMAIL HAS_IMOL IS_RETURN_CUSTOMER
-user: ASSIGNED_BY_ID
-user r: CREATED_BY_ID MODIFY_BY_ID MOVED_BY_ID LAST_ACTIVITY_BY
-datetime r: DATE_CREATE DATE_MODIFY DATE_CLOSED MOVED_TIME LAST_ACTIVITY_TIME
-crm_company: COMPANY_ID
-crm_contact d: CONTACT_ID
-crm_contact m: CONTACT_IDS
-crm_multifield m: PHONE EMAIL WEB IM LINK
-"""
-_DEAL = """
-integer r: ID
-string: TITLE COMMENTS ADDITIONAL_INFO SOURCE_DESCRIPTION ORIGINATOR_ID ORIGIN_ID
-string: UTM_SOURCE UTM_MEDIUM UTM_CAMPAIGN UTM_CONTENT UTM_TERM
-crm_status: TYPE_ID STAGE_ID SOURCE_ID
-string r: STAGE_SEMANTIC_ID
-crm_category i: CATEGORY_ID
-integer: PROBABILITY
-double: OPPORTUNITY TAX_VALUE
-crm_currency: CURRENCY_ID
-char: IS_MANUAL_OPPORTUNITY OPENED CLOSED IS_RECURRING IS_RETURN_CUSTOMER IS_REPEATED_APPROACH
-char r: IS_NEW
-user: ASSIGNED_BY_ID
-user r: CREATED_BY_ID MODIFY_BY_ID MOVED_BY_ID LAST_ACTIVITY_BY
-date: BEGINDATE CLOSEDATE
-datetime r: DATE_CREATE DATE_MODIFY MOVED_TIME LAST_ACTIVITY_TIME
-location: LOCATION_ID
-crm_company: COMPANY_ID
-crm_contact d: CONTACT_ID
-crm_contact m: CONTACT_IDS
-crm_lead r: LEAD_ID
-crm_quote r: QUOTE_ID
-"""
-_CONTACT = """
-integer r: ID
-crm_status: HONORIFIC TYPE_ID SOURCE_ID
-string: NAME SECOND_NAME LAST_NAME POST COMMENTS SOURCE_DESCRIPTION ORIGINATOR_ID ORIGIN_ID ORIGIN_VERSION
-string: UTM_SOURCE UTM_MEDIUM UTM_CAMPAIGN UTM_CONTENT UTM_TERM
-string: ADDRESS ADDRESS_2 ADDRESS_CITY ADDRESS_POSTAL_CODE ADDRESS_REGION ADDRESS_PROVINCE ADDRESS_COUNTRY
-string: ADDRESS_COUNTRY_CODE
-integer: ADDRESS_LOC_ADDR_ID
-file: PHOTO
-date: BIRTHDATE
-char: OPENED EXPORT
-char r: HAS_PHONE HAS_EMAIL HAS_IMOL
-user: ASSIGNED_BY_ID
-user r: CREATED_BY_ID MODIFY_BY_ID LAST_ACTIVITY_BY
-datetime r: DATE_CREATE DATE_MODIFY LAST_ACTIVITY_TIME
-crm_company: COMPANY_ID
-crm_company m: COMPANY_IDS
-crm_lead r: LEAD_ID
-integer r: FACE_ID
-crm_multifield m: PHONE EMAIL WEB IM LINK
-"""
-_COMPANY = """
-integer r: ID
-string q: TITLE
-crm_status: COMPANY_TYPE INDUSTRY EMPLOYEES
-file: LOGO
-string: COMMENTS BANKING_DETAILS ADDRESS_LEGAL ORIGINATOR_ID ORIGIN_ID ORIGIN_VERSION
-string: UTM_SOURCE UTM_MEDIUM UTM_CAMPAIGN UTM_CONTENT UTM_TERM
-string: ADDRESS ADDRESS_2 ADDRESS_CITY ADDRESS_POSTAL_CODE ADDRESS_REGION ADDRESS_PROVINCE ADDRESS_COUNTRY
-string: ADDRESS_COUNTRY_CODE REG_ADDRESS REG_ADDRESS_2 REG_ADDRESS_CITY REG_ADDRESS_POSTAL_CODE
-string: REG_ADDRESS_REGION REG_ADDRESS_PROVINCE REG_ADDRESS_COUNTRY REG_ADDRESS_COUNTRY_CODE
-integer: ADDRESS_LOC_ADDR_ID REG_ADDRESS_LOC_ADDR_ID
-double: REVENUE
-crm_currency: CURRENCY_ID
-char: OPENED IS_MY_COMPANY
-char r: HAS_PHONE HAS_EMAIL HAS_IMOL
-user: ASSIGNED_BY_ID
-user r: CREATED_BY_ID MODIFY_BY_ID LAST_ACTIVITY_BY
-datetime r: DATE_CREATE DATE_MODIFY LAST_ACTIVITY_TIME
-string r: LAST_COMMUNICATION_TIME
-crm_contact m: CONTACT_ID
-crm_lead r: LEAD_ID
-crm_multifield m: PHONE EMAIL WEB IM LINK
-"""
-_ITEM = """
-integer r: ID
-string: TITLE XML_ID
-crm_status: STAGE_ID SOURCE_ID
-crm_status r: PREVIOUS_STAGE_ID
-crm_category: CATEGORY_ID
-text: SOURCE_DESCRIPTION
-double: OPPORTUNITY TAX_VALUE
-crm_currency: CURRENCY_ID
-boolean: IS_MANUAL_OPPORTUNITY
-boolean q: OPENED
-user: ASSIGNED_BY_ID
-user r: CREATED_BY UPDATED_BY MOVED_BY LAST_ACTIVITY_BY
-user m: OBSERVERS
-date: BEGINDATE CLOSEDATE
-datetime r: CREATED_TIME UPDATED_TIME MOVED_TIME LAST_ACTIVITY_TIME
-crm_company: COMPANY_ID MYCOMPANY_ID
-crm_contact d: CONTACT_ID
-crm_contact m: CONTACT_IDS
-crm_entity: PARENT_ID_1 PARENT_ID_2
-integer: WEBFORM_ID
-"""
-# A task's title, and a name of an employee below, is found by a pattern with `%` and `_`.
-_TASK = """
-integer r: ID
-pattern q: TITLE
-string: DESCRIPTION GUID SITE_ID XML_ID
-integer q: CREATED_BY RESPONSIBLE_ID
-integer: PARENT_ID GROUP_ID STAGE_ID SPRINT_ID BACKLOG_ID FLOW_ID FORUM_ID FORUM_TOPIC_ID OUTLOOK_VERSION
-integer: CHANGED_BY STATUS_CHANGED_BY CLOSED_BY TIME_ESTIMATE TIME_SPENT_IN_LOGS DURATION_PLAN DURATION_FACT
-integer: COMMENTS_COUNT SERVICE_COMMENTS_COUNT NEW_COMMENTS_COUNT EXCHANGE_ID MATCH_WORK_TIME
-double: SORTING
-enum: STATUS PRIORITY MARK MULTITASK NOT_VIEWED REPLICATE ADD_IN_REPORT ALLOW_CHANGE_DEADLINE
-enum: ALLOW_TIME_TRACKING TASK_CONTROL DURATION_TYPE SUBORDINATE FAVORITE IS_MUTED IS_PINNED IS_PINNED_IN_GROUP
-enum: FORKED_BY_TEMPLATE_ID DESCRIPTION_IN_BBCODE
-datetime: CREATED_DATE CHANGED_DATE STATUS_CHANGED_DATE CLOSED_DATE ACTIVITY_DATE DATE_START DEADLINE
-datetime: START_DATE_PLAN END_DATE_PLAN VIEWED_DATE EXCHANGE_MODIFIED
-array m: ACCOMPLICES AUDITORS CHECKLIST TAGS UF_CRM_TASK UF_TASK_WEBDAV_FILES
-mail_message: UF_MAIL_MESSAGE
-"""
-_USER = """
-integer r: ID
-boolean: ACTIVE
-string: XML_ID TITLE EMAIL TIME_ZONE USER_TYPE
-pattern: NAME LAST_NAME SECOND_NAME
-char r: IS_ONLINE
-datetime r: LAST_LOGIN DATE_REGISTER TIMESTAMP_X LAST_ACTIVITY_DATE
-string: PERSONAL_GENDER PERSONAL_PROFESSION PERSONAL_WWW PERSONAL_ICQ PERSONAL_PHONE PERSONAL_FAX
-string: PERSONAL_MOBILE PERSONAL_PAGER PERSONAL_STREET PERSONAL_CITY PERSONAL_STATE PERSONAL_ZIP
-string: PERSONAL_COUNTRY PERSONAL_MAILBOX PERSONAL_NOTES
-date: PERSONAL_BIRTHDAY UF_EMPLOYMENT_DATE
-file: PERSONAL_PHOTO WORK_LOGO
-string: WORK_PHONE WORK_COMPANY WORK_POSITION WORK_DEPARTMENT WORK_WWW WORK_FAX WORK_PAGER WORK_STREET
-string: WORK_MAILBOX WORK_CITY WORK_STATE WORK_ZIP WORK_COUNTRY WORK_PROFILE WORK_NOTES
-string: UF_SKYPE_LINK UF_ZOOM UF_TIMEMAN UF_INTERESTS UF_SKILLS UF_WEB_SITES UF_XING UF_LINKEDIN UF_FACEBOOK
-string: UF_TWITTER UF_SKYPE UF_DISTRICT UF_PHONE_INNER
-crm_entity m: UF_DEPARTMENT
-"""
-_DEPARTMENT = """
-integer r: ID
-string q: NAME
-integer: SORT
-integer q: PARENT
-user: UF_HEAD
-"""
-_NOTIFICATION = """
-integer r: ID
-user: USER_ID
-string: MESSAGE MESSAGE_OUT TAG SUB_TAG CLIENT_ID
-any: ATTACH
-"""
-
-_STATUS = """
-integer r: ID
-string i q: ENTITY_ID STATUS_ID
-string q: NAME
-string r: NAME_INIT SEMANTICS SYSTEM
-integer: SORT
-string: COLOR
-integer i: CATEGORY_ID
-"""
-_USERFIELD = """
-integer r: ID
-string i q: ENTITY_ID FIELD_NAME USER_TYPE_ID
-string: XML_ID MULTIPLE MANDATORY SHOW_FILTER SHOW_IN_LIST EDIT_IN_LIST IS_SEARCHABLE
-integer: SORT
-any: EDIT_FORM_LABEL LIST_COLUMN_LABEL LIST_FILTER_LABEL ERROR_MESSAGE HELP_MESSAGE LIST SETTINGS
-"""
 
 _STATUS_TYPES = {
     "HONORIFIC": "HONORIFIC",
@@ -228,7 +50,7 @@ _CONTACTS = {"HAS_PHONE": "N", "HAS_EMAIL": "N", "HAS_IMOL": "N"}
 class Schema:
     """One kind of record.
 
-    :param kind: `lead`, `deal`, `contact`, `company`, `item:147`, `task`, `user`, `department`, `notification`.
+    :param kind: such as `lead`, `item:147`, `task` or `productrow`.
     :param fields: by name in the rows.
     :param entity_type_id: what `crm.item.*` calls the type; 0 outside the CRM.
     :param stage: the field that says where a record stands, empty where there is none.
@@ -305,14 +127,19 @@ def _item_schema(number: int) -> Schema:
     }
     times = ("CREATED_TIME", "UPDATED_TIME", "MOVED_TIME", "LAST_ACTIVITY_TIME")
     return Schema(
-        f"item:{number}", _read(f"dynamic_{number}", _ITEM, defaults), number, "STAGE_ID", times, "Item #"
+        f"item:{number}",
+        _read(f"dynamic_{number}", field_lists.ITEM, defaults),
+        number,
+        "STAGE_ID",
+        times,
+        "Item #",
     )
 
 
 _OLD_TIMES = ("DATE_CREATE", "DATE_MODIFY", "LAST_ACTIVITY_TIME")
 _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]] = {
     "lead": (
-        _LEAD,
+        field_lists.LEAD,
         1,
         "STATUS_ID",
         (*_OLD_TIMES, "MOVED_TIME"),
@@ -328,7 +155,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "deal": (
-        _DEAL,
+        field_lists.DEAL,
         2,
         "STAGE_ID",
         (*_OLD_TIMES, "MOVED_TIME"),
@@ -348,7 +175,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "contact": (
-        _CONTACT,
+        field_lists.CONTACT,
         3,
         "",
         _OLD_TIMES,
@@ -356,7 +183,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         {**_PEOPLE, **_CONTACTS, "EXPORT": "Y", "TYPE_ID": "CLIENT"},
     ),
     "company": (
-        _COMPANY,
+        field_lists.COMPANY,
         4,
         "",
         _OLD_TIMES,
@@ -371,7 +198,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "task": (
-        _TASK,
+        field_lists.TASK,
         0,
         "",
         ("CREATED_DATE", "CHANGED_DATE", "STATUS_CHANGED_DATE", "ACTIVITY_DATE"),
@@ -406,7 +233,7 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
         },
     ),
     "user": (
-        _USER,
+        field_lists.USER,
         0,
         "",
         ("DATE_REGISTER", "TIMESTAMP_X"),
@@ -421,11 +248,69 @@ _KINDS: dict[str, tuple[str, int, str, tuple[str, ...], str, Mapping[str, Any]]]
             ),
         },
     ),
-    "department": (_DEPARTMENT, 0, "", (), "", {"SORT": 500}),
-    "notification": (_NOTIFICATION, 0, "", (), "", {}),
-    "status": (_STATUS, 0, "", (), "", {"SORT": 10, "SYSTEM": "N"}),
+    "department": (field_lists.DEPARTMENT, 0, "", (), "", {"SORT": 500}),
+    "notification": (field_lists.NOTIFICATION, 0, "", (), "", {}),
+    "productrow": (
+        field_lists.PRODUCT_ROW,
+        0,
+        "",
+        (),
+        "",
+        {
+            "PRODUCT_ID": 0,
+            "PRODUCT_NAME": "",
+            "QUANTITY": 1.0,
+            "DISCOUNT_TYPE_ID": 2,
+            "TAX_INCLUDED": "N",
+            "CUSTOMIZED": "Y",
+            "MEASURE_CODE": 0,
+            "MEASURE_NAME": "",
+            "SORT": 0,
+            "XML_ID": "",
+            "TYPE": 1,
+            **dict.fromkeys(
+                (
+                    "PRICE",
+                    "PRICE_ACCOUNT",
+                    "PRICE_EXCLUSIVE",
+                    "PRICE_NETTO",
+                    "PRICE_BRUTTO",
+                    "DISCOUNT_RATE",
+                    "DISCOUNT_SUM",
+                ),
+                0.0,
+            ),
+        },
+    ),
+    "payment": (
+        field_lists.PAYMENT,
+        0,
+        "",
+        (),
+        "",
+        {"PAID": "N", "PAY_SYSTEM_ID": 1, "PAY_SYSTEM_NAME": "Cash", "SUM": 0.0, "CURRENCY": "USD"},
+    ),
+    "paymentproduct": (field_lists.PAYMENT_PRODUCT, 0, "", (), "", {"QUANTITY": 1.0}),
+    "paymentdelivery": (field_lists.PAYMENT_DELIVERY, 0, "", (), "", {"QUANTITY": 1.0}),
+    "delivery": (
+        field_lists.DELIVERY,
+        0,
+        "",
+        (),
+        "",
+        {
+            "DEDUCTED": "N",
+            "DELIVERY_ID": 1,
+            "DELIVERY_NAME": "Courier",
+            "PRICE_DELIVERY": 0.0,
+            "CURRENCY": "USD",
+        },
+    ),
+    "recurring": (field_lists.RECURRING, 0, "", (), "", {}),
+    "card": (field_lists.CARD, 0, "", (), "", {}),
+    "status": (field_lists.STATUS, 0, "", (), "", {"SORT": 10, "SYSTEM": "N"}),
     "userfield": (
-        _USERFIELD,
+        field_lists.USERFIELD,
         0,
         "",
         (),

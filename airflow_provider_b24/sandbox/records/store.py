@@ -8,6 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_b24.sandbox.errors import RestError
+from airflow_provider_b24.sandbox.records import products
+from airflow_provider_b24.sandbox.records.belongings import delete_belongings
+from airflow_provider_b24.sandbox.records.bindings import (
+    Binding,
+    added,
+    bindings_of,
+    read_bindings,
+    relation_of,
+    values_of,
+    without,
+)
 from airflow_provider_b24.sandbox.records.directories import directories, semantics, stages_of
 from airflow_provider_b24.sandbox.records.schemas import schema_of
 from airflow_provider_b24.sandbox.records.table import Table
@@ -28,9 +39,17 @@ _NEVER_MISSING = (
     "user",
     "department",
     "notification",
+    "productrow",
+    "payment",
+    "paymentproduct",
+    "paymentdelivery",
+    "delivery",
+    "recurring",
+    "card",
     "status",
     "userfield",
 )
+_LASTING = frozenset({"user", "department", "status", "userfield", "card"})
 _BY_TYPE = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _DOCUMENT = re.compile(r"(LEAD|DEAL|CONTACT|COMPANY|SMART_INVOICE|DYNAMIC_[1-9][0-9]{0,9})_([1-9][0-9]{0,9})")
 _NO_SMART_PROCESS = frozenset(f"DYNAMIC_{number}" for number in _BY_TYPE)
@@ -74,7 +93,8 @@ class Store:
         """
         if kind not in self._tables:
             self._tables[kind] = Table(schema_of(kind))
-            self.seed("status", stages_of(int(kind.removeprefix("item:"))))
+            if kind.startswith("item:"):
+                self.seed("status", stages_of(int(kind.removeprefix("item:"))))
         return self._tables[kind]
 
     def staged(self) -> list[str]:
@@ -82,9 +102,9 @@ class Store:
         return [kind for kind, table in self._tables.items() if table.schema.stage]
 
     def forget(self) -> None:
-        """Forget all records of the CRM, tasks and notifications; people and directories stay."""
+        """Forget all records but people, directories, and the fields and cards that users have made."""
         for kind, table in self._tables.items():
-            if table.schema.entity_type_id or kind in ("task", "notification"):
+            if kind not in _LASTING:
                 table.clear()
 
     def of_type(self, entity_type_id: int) -> Table | None:
@@ -117,6 +137,10 @@ class Store:
             number = values.pop("ID", None)
             chosen = table.next_number if number is None else number
             numbers.append(table.add({**times, **_titled(table, chosen), **values}, chosen))
+            self._answer_bindings(table, chosen, ())
+        if kind == products.KIND:
+            for owner in {(row.get("OWNER_TYPE"), row.get("OWNER_ID")) for row in map(table.row, numbers)}:
+                self._sum_up(*owner)
         return numbers
 
     def create(
@@ -138,8 +162,16 @@ class Store:
             **values,
         }
         table.add(values, chosen)
+        self._answer_bindings(table, chosen, ())
         self._tell(table, chosen, "add", user_id, moved=bool(schema.stage))
         return chosen
+
+    def check(self, kind: str, given: Mapping[str, Any]) -> None:
+        """Write nothing, and refuse values that do not fit.
+
+        :raises RestError: for such a value.
+        """
+        self._read(self.table(kind), given, strict=True)
 
     def change(
         self, kind: str, number: int, given: Mapping[str, Any], user_id: int, *, strict: bool = False
@@ -168,7 +200,7 @@ class Store:
             except RestError as error:
                 raise ValueError(error.description) from None
             values.pop("ID", None)
-            table.update(number, values)
+            self._update(table, number, values)
 
     def value(self, kind: str, number: int, name: str) -> Any:
         """Return one field of a record, `None` where there is no such field.
@@ -189,6 +221,24 @@ class Store:
         values.pop("ID", None)
         self._write(table, number, values, user_id)
 
+    def bind(self, kind: str, number: int, bindings: tuple[Binding, ...], user_id: int) -> None:
+        """Bind a record to these contacts or companies for a caller.
+
+        :raises KeyError: when there is no such record.
+        :raises ValueError: when records of this kind are bound to nothing.
+        """
+        table = self.table(kind)
+        self._write(table, number, _bound(table, bindings), user_id)
+
+    def sum_up(self, kind: str, number: int, user_id: int) -> None:
+        """Change a record for a caller who has changed its products; its sum is theirs unless it was set by hand.
+
+        :raises KeyError: when there is no such record.
+        """
+        table = self.table(kind)
+        by_hand = self.value(kind, number, "IS_MANUAL_OPPORTUNITY") == "Y"
+        self._write(table, number, {} if by_hand else self._totals(table, number), user_id)
+
     def remove(self, kind: str, number: int, user_id: int) -> None:
         """Delete a record for a caller.
 
@@ -197,6 +247,8 @@ class Store:
         table = self.table(kind)
         stage = _stage(table, number)
         table.delete(number)
+        self._unbind(kind, number)
+        delete_belongings(self._tables, kind, number)
         for listener in self.listeners:
             listener(Change(kind, number, "delete", stage, moved=False, user_id=user_id))
 
@@ -215,6 +267,9 @@ class Store:
         values = {**_users(table, user_id, new=False), **values}
         if len(schema.created) > 1:
             values[schema.created[1]] = now
+        if {"OPPORTUNITY", "IS_MANUAL_OPPORTUNITY"} & values.keys() and self._has_products(table, number):
+            by_hand = values.get("IS_MANUAL_OPPORTUNITY", table.row(number).get("IS_MANUAL_OPPORTUNITY"))
+            values |= {} if by_hand == "Y" else self._totals(table, number)
         moved = bool(schema.stage) and values.get(schema.stage, before) != before
         if moved:
             moves = {
@@ -224,8 +279,62 @@ class Store:
                 "PREVIOUS_STAGE_ID": before,
             }
             values |= {name: value for name, value in moves.items() if name in schema.fields}
-        table.update(number, values)
+        self._update(table, number, values)
         self._tell(table, number, "update", user_id, moved=moved)
+
+    def _has_products(self, table: Table, number: int) -> bool:
+        return bool(products.rows_of(self._tables[products.KIND], table.schema.kind, number))
+
+    def _totals(self, table: Table, number: int) -> dict[str, float]:
+        told = products.totals(self._tables[products.KIND], table.schema.kind, number)
+        return {name: value for name, value in told.items() if name in table.schema.fields}
+
+    def _sum_up(self, code: object, number: object) -> None:
+        """Set the sum of a record whose products were seeded."""
+        table = self._tables.get(products.owner_kind(str(code)) or "")
+        if (
+            table is not None
+            and isinstance(number, int)
+            and number in table
+            and table.row(number).get("IS_MANUAL_OPPORTUNITY") != "Y"
+        ):
+            table.update(number, self._totals(table, number))
+
+    def _update(self, table: Table, number: int, values: Mapping[str, Any]) -> None:
+        relation = relation_of(table.schema.kind)
+        before = bindings_of(relation, table.row(number)) if relation else ()
+        table.update(number, values)
+        self._answer_bindings(table, number, before)
+
+    def _answer_bindings(self, table: Table, number: int, before: tuple[Binding, ...]) -> None:
+        """Bring the other side's fields into line with the bindings of a record.
+
+        :param before: what it was bound to.
+        """
+        relation = relation_of(table.schema.kind)
+        if relation is None or not relation.mutual:
+            return
+        other = self._tables[relation.to]
+        was = {binding.number for binding in before}
+        now = {binding.number for binding in bindings_of(relation, table.row(number))}
+        back = relation_of(relation.to)
+        for there in was ^ now:
+            if back is not None and there in other:
+                theirs = bindings_of(back, other.row(there))
+                if any(binding.number == number for binding in theirs) is not (there in now):
+                    change = added if there in now else without
+                    other.update(there, _bound(other, change(theirs, number)))
+
+    def _unbind(self, kind: str, number: int) -> None:
+        """Let no record be bound to one that is gone."""
+        for owner, table in self._tables.items():
+            relation = relation_of(owner)
+            if relation is None or relation.to != kind:
+                continue
+            for there in table.holding(relation.key):
+                bindings = bindings_of(relation, table.row(there))
+                if any(binding.number == number for binding in bindings):
+                    table.update(there, _bound(table, without(bindings, number)))
 
     def _tell(self, table: Table, number: int, verb: Verb, user_id: int, *, moved: bool) -> None:
         change = Change(table.schema.kind, number, verb, _stage(table, number), moved=moved, user_id=user_id)
@@ -264,6 +373,12 @@ class Store:
                 values |= self._contact_values(field.name, value, before)
             else:
                 values[field.name] = _fitting(field, value, strict=strict or everything)
+        if table.schema.kind == products.KIND:
+            values |= products.completed(values, before)
+        relation = relation_of(table.schema.kind)
+        bindings = read_bindings(relation, values, before) if relation else None
+        if bindings is not None:
+            values |= _bound(table, bindings)
         return values | _derived(table, values)
 
     def _contact_values(self, kind: str, given: object, before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -308,6 +423,15 @@ def _fitting(field: Field, value: object, *, strict: bool) -> Any:
             text = f'Invalid value for field "{field.item_name}"'
             raise RestError(400, "CRM_FIELD_ERROR_VALUE_NOT_VALID", text) from None
     return [] if field.type.multiple else field.default
+
+
+def _bound(table: Table, bindings: tuple[Binding, ...]) -> dict[str, Any]:
+    """Return bindings as the rows of a table have them."""
+    relation = relation_of(table.schema.kind)
+    if relation is None:
+        raise ValueError(f"Records of kind {table.schema.kind} are bound to nothing")
+    one = table.schema.fields.get(relation.one)
+    return values_of(relation, bindings, one.default if one else None)
 
 
 def _by_kind(given: object) -> dict[str, list[Any]]:

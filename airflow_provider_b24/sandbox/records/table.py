@@ -114,6 +114,10 @@ class Table:
         """
         return self._rows[number]
 
+    def holding(self, key: str) -> list[int]:
+        """Return the numbers of the rows that hold something under this key, in no particular order."""
+        return [number for number, row in self._rows.items() if key in row]
+
     def get(self, number: int) -> dict[str, Any] | None:
         """Return all fields of a record by their names in the rows, `None` when there is no such record."""
         row = self._rows.get(number)

@@ -53,11 +53,13 @@ def test_records_move_along_and_are_told_of_by_the_new_portal(
 ) -> None:
     live_portal.add_records("deal", 1)
     live_portal.add_automation("deal", "WON", [SetField("COMMENTS", "won")])
+    live_portal.add_trigger("paid", "deal", "WON")
     live_portal.add_template("One", [])
+    rest.application("crm.automation.trigger.add", {"CODE": "paid", "NAME": "Paid"})
     rest.application("event.bind", {"event": "ONCRMDEALUPDATE", "handler": robot_handler.url})
     live_portal.move_to(new_portal)
     moved = make_rest(new_portal)
-    moved.result("crm.deal.update", {"id": 1, "fields": {"STAGE_ID": "WON"}})
+    moved.application("crm.automation.trigger.execute", {"CODE": "paid", "OWNER_TYPE_ID": 2, "OWNER_ID": 1})
     assert moved.result("crm.deal.get", {"id": 1})["COMMENTS"] == "won"
     assert {call.fields["auth"]["domain"] for call in new_portal.event_calls} == {new_portal.host}
     assert new_portal.add_template("Two", []) == 2

@@ -67,6 +67,26 @@ def test_its_batches_arrive(sdk_webhook: Any) -> None:
     assert result["result"]["b"] == params
 
 
+def test_it_has_what_belongs_to_records(https_portal: Any, sdk_webhook: Any, sdk_token: Any) -> None:
+    https_portal.add_records("deal", 1)
+    https_portal.add_trigger("paid", "deal", "WON")
+    crm = Client(sdk_webhook).crm
+    assert crm.deal.contact.add(bitrix_id=1, fields={"CONTACT_ID": 4}).result is True
+    row = crm.item.productrow.add(fields={"ownerId": 1, "ownerType": "D", "price": 5}).result["productRow"]
+    payment = crm.item.payment.add(entity_id=1, entity_type_id=2).result
+    assert crm.item.payment.product.add(payment_id=payment, row_id=row["id"], quantity=1.0).result == 1
+    assert crm.item.payment.pay(bitrix_id=payment).result is True
+    paid = crm.item.payment.get(bitrix_id=payment).result
+    assert (paid["sum"], paid["paid"]) == (5, "Y")
+    template = crm.deal.recurring.add(fields={"DEAL_ID": 1}).result
+    copy = crm.deal.recurring.expose(bitrix_id=template).result["DEAL_ID"]
+    assert [bound["CONTACT_ID"] for bound in crm.deal.contact.items.get(bitrix_id=copy).result] == [4]
+    trigger = Client(sdk_token).crm.automation.trigger
+    assert trigger.add(code="paid", name="Paid").result is True
+    assert trigger.execute(code="paid", owner_type_id=2, owner_id=1).result is True
+    assert https_portal.records("deal").get(1)["STAGE_ID"] == "WON"
+
+
 def test_it_lists_both_ways(https_portal: Any, sdk_webhook: Any) -> None:
     https_portal.add_records("lead", 120)
     for rows in (

@@ -35,6 +35,26 @@ def call(portal: SandboxPortal, method: str, **parameters: Any) -> httpx.Respons
     return httpx.post(f"{portal.url}/rest/{method}", json=given, trust_env=False)
 
 
+def test_what_belongs_to_records_goes_on(file: Path) -> None:
+    trigger = {"CODE": "paid", "NAME": "Paid"}
+    card = [{"name": "main", "title": "Main", "type": "section", "elements": []}]
+    with kept(file) as portal:
+        portal.add_records("deal", [{"CONTACT_IDS": [4, 5]}])
+        portal.add_records("productrow", [{"ownerType": "D", "ownerId": 1, "price": 3}])
+        portal.add_trigger("paid", "deal", "WON")
+        call(portal, "crm.automation.trigger.add", **trigger)
+        call(portal, "crm.deal.details.configuration.set", data=card)
+
+    with kept(file) as portal:
+        bound = call(portal, "crm.deal.contact.items.get", id=1).json()["result"]
+        assert [(row["CONTACT_ID"], row["IS_PRIMARY"]) for row in bound] == [(4, "Y"), (5, "N")]
+        (row,) = call(portal, "crm.deal.productrows.get", id=1).json()["result"]
+        assert row["PRICE"] == 3
+        assert call(portal, "crm.deal.details.configuration.get").json()["result"] == card
+        call(portal, "crm.automation.trigger.execute", CODE="paid", OWNER_TYPE_ID=2, OWNER_ID=1)
+        assert portal.records("deal").get(1)["STAGE_ID"] == "WON"  # type: ignore[index]
+
+
 def test_processes_tasks_records_robots_and_credentials_go_on(file: Path, robot_handler: Any) -> None:
     robot = {
         "CODE": "score",
