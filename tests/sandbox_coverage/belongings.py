@@ -106,15 +106,17 @@ def with_products(portal: SandboxPortal, method: str, upper: Params) -> Params:
 
 def of_task(portal: SandboxPortal, method: str, upper: Params) -> Params:
     """Give a task a comment, which is its result, and the portal a file."""
-    names = dict(named(upper))
+    names = dict(named({**upper, "FILTER": found_by(upper)}))
     task = number_of(names, "TASKID") or 1
     add_record(portal, "task", {"ID": task, "TITLE": "text"})
     comment = number_of(names, "COMMENTID") or number_of(names, "MESSAGEID")
     written = portal.store.create("task_message", {"TASK_ID": task, "TEXT": "text"}, 1, number=comment)
     if not method.endswith((".addfromcomment", ".addfromchatmessage")):
-        run(portal, "tasks.task.result.addFromComment", {"commentId": written})
+        result = {"TASK_ID": task, "TEXT": "text", "MESSAGE_ID": written}
+        portal.store.create("task_result", result, 1, number=number_of(upper))
     file = portal.add_file("text.txt", b"text")
-    return {name: file for name in ("fileId",) if "FILEID" in upper}
+    named_files = {"FILEID": {"fileId": file}, "FILEIDS": {"fileIds": [file]}}
+    return next((files for name, files in named_files.items() if name in upper), {})
 
 
 def notified(portal: SandboxPortal, method: str, upper: Params) -> Params:

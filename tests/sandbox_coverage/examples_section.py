@@ -7,14 +7,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 
+from .pages import names
 from .provocation import Seen, provoke
 from .replay import Outcome, replay
 
 _NO_WEBHOOK = "the page's own errors say that a webhook may not"
+_NOT_SELECTED = "the example's answer has more than its call selects"
 _NO_LINK = "the example asks for a link to upload to, which the portal does not give"
 _NO_NUMBER = "the example has no `id`"
 #: Why an example is not answered as its page shows, by the beginning of `method caller number`
 WHY: Mapping[str, str] = {
+    "api/tasks.task.access.field.get": _NOT_SELECTED,
+    "api/tasks.task.access.field.list": _NOT_SELECTED,
+    "api/tasks.task.field.get": _NOT_SELECTED,
+    "api/tasks.task.get": _NOT_SELECTED,
+    "api/tasks.task.update": "the page's own errors say that `creatorId` may not be changed",
     "app.info webhook": _NO_WEBHOOK,
     "app.option.get webhook": _NO_WEBHOOK,
     "app.option.set webhook": _NO_WEBHOOK,
@@ -38,8 +45,9 @@ _INTRODUCTION = (
     "The examples in the [pages](https://github.com/bitrix24/b24restdocs) of {} methods are sent to a portal that has"
     " the records they name, each as the callers that the page shows, by webhook and with an access token. An answer"
     " is as documented when it has the status, all fields, and in them the types of JSON that the page shows; nothing"
-    " may stand for anything. Then each example is sent with one thing wrong at a time, and by callers who may do less,"
-    " to provoke the errors of the page."
+    " may stand for anything. Methods of REST 3.0 begin with `api/` here, as in their addresses. Then each"
+    " example is sent with one thing wrong at a time, and by callers who may do less,"
+    " to provoke the errors of the page. Methods without a page with such an example: {}."
 )
 # Why an error was not provoked, by what its text says.
 _UNPROVOKED = (
@@ -79,9 +87,10 @@ def section() -> str:
     examples = Counter(how for method in seen() for _, how in method.examples)
     table = Counter(how for method in seen() for _, how in method.table)
     methods = {outcome.method for outcome in found}
+    without = sorted(set(names().values()) - methods)
     return f"""## The documentation's examples
 
-{_INTRODUCTION.format(len(methods))}
+{_INTRODUCTION.format(len(methods), ", ".join(f"`{name}`" for name in without))}
 
 | | documented | answered so | same status and code, other text | not |
 | --- | --- | --- | --- | --- |

@@ -32,6 +32,9 @@ def number_of(upper: Params, name: str = "ID") -> int:
 def found_by(upper: Params) -> dict[str, Any]:
     """Return fields of a record that passes the filter, as far as that is easily said."""
     given = upper.get("FILTER")
+    if isinstance(given, list):
+        # Of REST 3.0: the field, the sign unless it is `=`, the value.
+        given = {f"{''.join(signs)}{name}": value for name, *signs, value in given}
     fields: dict[str, Any] = {}
     for key, value in given.items() if isinstance(given, Mapping) else ():
         if isinstance(value, Mapping):

@@ -10,24 +10,27 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_provider_b24.sandbox.methods import all_methods
+from airflow_provider_b24.sandbox.methods import all_methods, all_methods_of_rest3
 
 FILE = Path(__file__).with_name("examples.json")
 #: An object whose keys are data, such as numbers or names of fields: all values have this shape.
 ANY_KEY = "*"
 #: The code of a refusal where the page does not tell one.
 ANY = "*"
+#: What the names of methods of REST 3.0 begin with, as in their addresses.
+REST3 = "api/"
 _TAB = re.compile(r"^ *- (cURL \((\w+)\)|[A-Z].*)$", re.MULTILINE)
 _FENCED = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 _JSON = re.compile(r"```json\s*\n(.*?)```", re.DOTALL)
 _STATUS = re.compile(r"HTTP[ -]status:?([^\n]*)", re.IGNORECASE)
-_METHOD = re.compile(r"/rest/(?:[^/\s]*/[^/\s]*/)?([a-z0-9.]+)", re.IGNORECASE)
+_METHOD = re.compile(r"/rest/(api/)?(?:[^/\s]*/[^/\s]*/)?([a-z0-9.]+)", re.IGNORECASE)
 _ROW = re.compile(r"^\|\|(.*?)\|\|\s*$", re.MULTILINE | re.DOTALL)
-_PLAIN = re.compile(r"[\w.:|+\-=/%{};@,*\\]*", re.ASCII)
+_PLAIN = re.compile(r"[\w.:|+\-=/%{};@,*\\]*|[<>=!]{1,2}", re.ASCII)
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}\.[0-9]{2}\.[0-9]{4}")
 _LANGUAGE = re.compile("(?!id)[a-z]{2}")
 # Longer words are files and tokens.
@@ -38,8 +41,10 @@ _TRAILING = re.compile(r",(\s*[}\]])")
 # Names and values that stand in the text of an error.
 _PLACEHOLDER = re.compile(
     r"`([a-z_.]+|X|#)`|<[^>]+>|\{[^}]+\}|(?<=')(id|XML_ID|FIELD)(?=')|orderValue|(?<=XML_ID=)\w+|(?<=id )X\b"
-    r"|data\[i\]\.type"
+    r"|data\[i\]\.type|#[A-Z]+#"
 )
+# A code of REST 3.0, and the table of what is said with it.
+_CODED = re.compile(r"Error Code: `(\w+)`(.*?)(?=Error Code:|\Z)", re.DOTALL | re.IGNORECASE)
 _STATUSES = frozenset({"400", "401", "403", "404"})
 # Objects of this many equal ones have keys that are data.
 _MANY = 5
@@ -105,26 +110,39 @@ def make(checkout: Path) -> None:
     """
     pages = _pages(checkout)
     found = {}
-    for method in sorted(all_methods().values(), key=lambda method: method.name):
-        page = pages.get(method.name.lower())
+    for name in sorted(names().values()):
+        page = pages.get(name.lower())
         if page is not None:
             text = page.read_text(encoding="utf-8")
-            found[method.name] = read(method.name, text, page.relative_to(checkout).as_posix())
+            found[name] = read(name, text, page.relative_to(checkout).as_posix())
     lines = (f"{json.dumps(name)}: {json.dumps(shown._asdict())}" for name, shown in found.items())
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
+def names() -> dict[str, str]:
+    """Return the names of the portal's methods, by themselves in small letters."""
+    newer = {f"{REST3}{name}".lower(): f"{REST3}{name}" for name in all_methods_of_rest3()}
+    return {name: method.name for name, method in all_methods().items()} | newer
+
+
 def _pages(checkout: Path) -> dict[str, Path]:
     """Return the page of each method that the portal has: the one that is named like it and calls it."""
-    known = {re.sub("[._-]", "", name): name for name in all_methods()}
+    known: dict[str, list[str]] = defaultdict(list)
+    for name in names():
+        known[_bare(name.removeprefix(REST3))].append(name)
     pages: dict[str, Path] = {}
     for page in sorted((checkout / "api-reference").rglob("*.md")):
-        method = known.get(re.sub("[._-]", "", page.stem.lower()))
-        if method is not None and "outdated" not in page.parts:
-            text = page.read_text(encoding="utf-8")
-            if any(_called(method, command) is not None for _, command in _commands(text)):
-                pages.setdefault(method, page)
+        methods = known.get(_bare(page.stem.lower().removesuffix("-rest-v3")), [])
+        if methods and "outdated" not in page.parts:
+            commands = [command for _, command in _commands(page.read_text(encoding="utf-8"))]
+            for method in methods:
+                if any(_called(method, command) is not None for command in commands):
+                    pages.setdefault(method, page)
     return pages
+
+
+def _bare(name: str) -> str:
+    return re.sub("[._-]", "", name)
 
 
 def read(method: str, text: str, page: str) -> Shown:
@@ -149,7 +167,7 @@ def read(method: str, text: str, page: str) -> Shown:
             answers.append(of)
     head = _STATUS.search(errors)
     statuses = re.findall("[0-9]{3}", head[1]) if head else []
-    for body in _bodies(errors):
+    for body in map(_older, _bodies(errors)):
         if "error" in body:
             status = int(statuses[0]) if len(statuses) == 1 else 0
             code, said = str(body["error"]), str(body.get("error_description", ""))
@@ -157,7 +175,16 @@ def read(method: str, text: str, page: str) -> Shown:
                 # Some pages have the text there, and beside it what it means.
                 code, said = "", code
             refusals.append(Refusal(status, code, _said(said)))
-    return Shown(page, calls, answers, refusals, list(_table(errors)))
+    table = _table_of_rest3(errors) if method.startswith(REST3) else _table(errors)
+    return Shown(page, calls, answers, refusals, list(table))
+
+
+def _older(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a refusal of REST 3.0 as the older REST would write it, and others as they are."""
+    error = body.get("error")
+    if not isinstance(error, dict):
+        return body
+    return {"error": error["code"], "error_description": error["message"]}
 
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:
@@ -179,7 +206,7 @@ def _called(method: str, command: str) -> dict[str, Any] | None:
         return None
     address = next((word for word in words if "/rest/" in word), "")
     named = _METHOD.search(address.replace("**", ""))
-    if named is None or named[1].lower().removesuffix(".json") != method.lower():
+    if named is None or f"{named[1] or ''}{named[2]}".lower().removesuffix(".json") != method.lower():
         return None
     body = next((words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-d", "--data")), "{}")
     try:
@@ -278,6 +305,14 @@ def _table(errors: str) -> Iterator[Refusal]:
             # And some the text, with what it means beside it.
             code, said = "", code
         yield Refusal(status, code, _said(said))
+
+
+def _table_of_rest3(errors: str) -> Iterator[Refusal]:
+    """Read the tables of such a page, one for each code: which field it is about, and what is said."""
+    for code, part in _CODED.findall(errors):
+        for row in _ROW.findall(part)[1:]:
+            cells = [cell.strip() for cell in row.split("|")]
+            yield Refusal(0, code, _said(cells[1]))
 
 
 def _said(cell: str) -> str:

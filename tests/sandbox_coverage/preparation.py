@@ -9,6 +9,7 @@ from airflow_provider_b24.sandbox import AskPerson, CallRobot, SandboxPortal
 
 from .belongings import bound, notified, of_task, recurring, sold, trigger, with_products
 from .named import Params, add_record, found_by, named, number_of, run
+from .pages import REST3
 
 _KINDS = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _HANDLER = "https://handler.example/"
@@ -21,7 +22,9 @@ _USERS = frozenset(
         "TO_USER_ID",
         "AUTH_USER_ID",
         "CREATED_BY",
+        "CREATORID",
         "RESPONSIBLE_ID",
+        "RESPONSIBLEID",
         "ASSIGNED_BY_ID",
         "UF_HEAD",
     ]
@@ -41,6 +44,7 @@ def prepare(portal: SandboxPortal, method: str, params: Params) -> dict[str, Any
     :returns: the parameters, with what only the portal can name: its processes and event tokens.
     """
     _people(portal, params)
+    method = method.removeprefix(REST3)
     upper = {name.upper(): value for name, value in params.items()}
     for family, make in _FAMILIES:
         if method.lower().startswith(family):
@@ -237,7 +241,7 @@ _FAMILIES: tuple[tuple[str, Callable[[SandboxPortal, str, Params], Params]], ...
     ("crm.contact.company.", bound),
     ("crm.status.", _status),
     *((f"crm.{kind}.", _old_record) for kind in ("lead", "deal", "contact", "company")),
-    *((f"tasks.task.{part}.", of_task) for part in ("history", "result", "files")),
+    *((f"tasks.task.{part}.", of_task) for part in ("history", "result", "files", "file", "chat")),
     ("tasks.task.", _task),
     ("im.notify.", notified),
     ("app.option.", _options),

@@ -9,7 +9,7 @@ from unittest import mock
 
 from .pages import ANY, Refusal, Shown, load
 from .preparation import Params, prepare
-from .replay import new_portal, send
+from .replay import new_portal, said, send
 
 _WRONG: tuple[Any, ...] = ("", [], {}, 0, -1, 999_999_999, "no such", ["no such"], {"NO_SUCH": 1})
 # What may be wrong with one thing that a name says.
@@ -147,7 +147,8 @@ def _refusals(method: str, shown: Shown) -> Iterator[tuple[Any, Refusal]]:
             # It has changed something.
             trial = _Trial(method, base)
         elif isinstance(answer, Mapping):
-            yield params, Refusal(status, str(answer["error"]), str(answer["error_description"]))
+            code, *texts = said(answer)
+            yield from ((params, Refusal(status, code, text)) for text in texts)
 
 
 class _Trial:

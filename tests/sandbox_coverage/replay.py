@@ -11,7 +11,7 @@ from unittest import mock
 from airflow_provider_b24.sandbox import SandboxPortal, rest
 from airflow_provider_b24.sandbox.disk import Content
 
-from .pages import ANY_KEY, Shown, load, shape
+from .pages import ANY_KEY, REST3, Shown, load, shape
 from .preparation import prepare
 
 # Names that stand in an answer because of the portal it was made with.
@@ -48,17 +48,27 @@ def send(
     :param caller: `webhook`, `application`, or `stranger` with a webhook that the portal does not know.
     """
     headers = {"content-type": "application/json"}
-    path = f"/rest/{method}"
+    newer, name = method.startswith(REST3), method.removeprefix(REST3)
+    base = f"/rest/{REST3 if newer else ''}"
+    path = f"{base}{name}"
     if caller == "webhook":
         webhook = portal.webhook if user == 1 else portal.create_webhook(user)
-        path = f"/rest/{user}/{webhook.code}/{method}"
+        path = f"{base}{user}/{webhook.code}/{name}"
     elif caller == "stranger":
-        path = f"/rest/{user}/nocode/{method}"
+        path = f"{base}{user}/nocode/{name}"
     elif caller == "application":
         headers["authorization"] = f"Bearer {portal.application.issue_tokens(user).access_token}"
     received = rest.read(path, b"", headers, json.dumps(params).encode())
     with mock.patch.object(portal.queue_server, "_enqueue", lambda call: call):
         return rest.answer(portal, received, "127.0.0.1")
+
+
+def said(answer: Mapping[str, Any]) -> list[str]:
+    """Return the code of a refusal, and its texts: one of the older REST, of REST 3.0 one for each field, too."""
+    error = answer["error"]
+    if not isinstance(error, Mapping):
+        return [str(error), str(answer["error_description"])]
+    return [error["code"], error["message"], *(problem["message"] for problem in error.get("validation", ()))]
 
 
 def replay() -> Iterator[Outcome]:
@@ -79,7 +89,8 @@ def _differences(shown: Shown, method: str, number: int, params: Mapping[str, An
     if isinstance(answer, Content):
         return []
     if status != 200:
-        return [f"{status} {answer['error']} {answer['error_description']}"]
+        code, text, *_ = said(answer)
+        return [f"{status} {code} {text}"]
     found = [list(different(expected, shape(answer), "")) for expected in shown.answers]
     best = min(found, key=len) if found else []
     # Where a page has one answer for several examples, it is that of the first.

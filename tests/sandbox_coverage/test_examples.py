@@ -14,7 +14,7 @@ from .replay import different
 
 
 def test_examples_are_answered_as_their_pages_show() -> None:
-    assert len(outcomes()) >= 515
+    assert len(outcomes()) >= 557
     assert [outcome for outcome in outcomes() if outcome.differs and why(outcome) is None] == []
 
 
@@ -31,7 +31,7 @@ def test_documented_examples_of_errors_are_answered_with_their_status_and_code()
     # Those of others need rights that the portal does not tell apart, or are another method's; one is no error of any
     # method, one is told with status 200.
     found = Counter(how for method in seen() for _, how in method.examples)
-    assert found["as shown"] >= 194
+    assert found["as shown"] >= 197
     left = {
         (method.method, refusal.text) for method in seen() for refusal, how in method.examples if how == "not"
     }
@@ -111,6 +111,46 @@ HTTP status: **400**
 def test_a_table_of_errors_is_read(head: str, row: str, refusal: Refusal) -> None:
     page = f"## Error Handling\n\n### Possible Error Codes\n\n#|\n|| {head} ||\n|| {row} ||\n|#\n"
     assert read("things.get", page, "things.md").table == [refusal]
+
+
+def test_a_page_of_rest3_is_read() -> None:
+    page = """## Code Examples
+
+- cURL (OAuth)
+
+    ```bash
+    curl -X POST -d '{"filter":[["id",">",7]],"auth":"**token**"}' https://**address**/rest/api/things.list
+    ```
+
+## Response Handling
+
+## Error Handling
+
+HTTP status: **400**
+
+```json
+{"error": {"code": "WRONG", "message": "Wrong", "validation": []}}
+```
+
+Error Code: `WRONG`
+
+#|
+|| **Field** | **Error Description** | **How to Fix** ||
+|| `filter` | Field `#FIELD#` is wrong | Leave it out ||
+|#
+
+Error Code: `DENIED`
+
+#|
+|| **Field** | **Error Description** | **How to Fix** ||
+|| `-` | Access denied | Ask ||
+|#
+"""
+    shown = read("api/things.list", page, "things.md")
+    assert shown.calls == [Call({"filter": [["id", ">", 7]]}, ["application"])]
+    assert shown.refusals == [Refusal(400, "WRONG", "Wrong")]
+    assert shown.table == [Refusal(0, "WRONG", "Field * is wrong"), Refusal(0, "DENIED", "Access denied")]
+    assert read("things.list", page, "things.md").calls == []
 
 
 @pytest.mark.parametrize(
