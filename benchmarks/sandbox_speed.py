@@ -1,22 +1,28 @@
 """How long the sandbox portal takes for a request, with full tables and many processes, and what it weighs.
 
     python benchmarks/sandbox_speed.py [--small] [--records 100000] [--waiting 1000] [--requests 1000]
+                                       [--batches 20000] [--starts 9]
 
 The portal runs in a process of its own, without limits; one client asks again and again over one connection. Lists are
 asked for with another filter or page each time, so that no answer is remembered. The processor time is the portal's,
-HTTP included: on a busy machine it says more than the latency.
+HTTP included: on a busy machine it says more than the latency. At the end come a million calls, in batches of 50, for
+what is left in memory of them; before all, how long it takes until a portal answers that a program starts within
+itself, or as a command.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,6 +53,16 @@ with SandboxPortal(limits=False) as portal:
     for line in sys.stdin:
         print(json.dumps([megabytes(), time.process_time()]), flush=True)
 """
+
+_WITHIN = """
+import time
+began = time.perf_counter()
+from airflow_provider_b24.sandbox import SandboxPortal
+imported = time.perf_counter()
+with SandboxPortal():
+    print(imported - began, time.perf_counter() - imported)
+"""
+_COMMAND = [str(Path(sys.executable).with_name("airflow-b24")), "sandbox", "--port", "0", "--quiet"]
 
 
 class Client:
@@ -96,13 +112,43 @@ class Portal:
         return (*latency(seconds), (self.cost()[1] - before) / len(calls) * 1000)
 
 
+def within() -> tuple[float, float]:
+    """Return the seconds of the import, and of the start of a portal."""
+    command = [sys.executable, "-W", "ignore", "-c", _WITHIN]
+    imported, started = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(imported), float(started)
+
+
+def as_command() -> float:
+    """Return the seconds until a command's portal answers, from the start of Python on."""
+    began = time.perf_counter()
+    with subprocess.Popen(_COMMAND, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        webhook = next(word for line in process.stdout for word in line.split() if "/rest/" in word)
+        Client(webhook.strip("'\"")).call("profile", {})
+        seconds = time.perf_counter() - began
+        process.terminate()
+        process.stdout.read()
+    return seconds
+
+
 def main() -> None:
     options = parser(
         __doc__,
         records=Size(100_000, 500, "records of a smart process"),
         waiting=Size(1000, 20, "processes that wait"),
         requests=Size(1000, 20, "requests of each kind"),
+        batches=Size(20_000, 4, "batches of 50 small calls"),
+        starts=Size(9, 1, "starts of a portal, of which the median is shown"),
     ).parse_args()
+    load = ", ".join(f"{part:.1f}" for part in os.getloadavg())
+    starts = [within() for _ in range(options.starts)]
+    imported, started = (statistics.median(part) * 1000 for part in zip(*starts, strict=True))
+    command_seconds = statistics.median(as_command() for _ in range(options.starts))
+    print(f"Load of the machine at the beginning: {load}, with {os.cpu_count()} cores")
+    print(f"Until it answers: {started:.0f} ms in a program, whose import takes {imported:.0f} ms;")
+    print(f"{command_seconds:.1f} s as a command")
+    print()
     command = [sys.executable, "-W", "ignore", "-c", _PORTAL, str(options.records), str(options.waiting)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -155,7 +201,18 @@ def main() -> None:
         print()
         now, _ = portal.cost()
         full = f"{told['after']:.0f} MB with {last:,} records"
-        print(f"Memory: {told['before']:.0f} MB empty, {full}, {now:.0f} MB at the end")
+        print(f"Memory: {told['before']:.0f} MB empty, {full}, {now:.0f} MB after these requests")
+        # The first half fills what is kept of requests.
+        halves = []
+        for _ in range(2):
+            for _ in range(options.batches // 2):
+                client.call("batch", {"cmd": ["profile"] * 50})
+            halves.append(portal.cost()[0])
+        calls_made = options.batches // 2 * 50
+        print(
+            f"{halves[0]:.0f} MB after {calls_made:,} more calls in batches of 50, {halves[1]:.0f} MB after"
+        )
+        print(f"{calls_made:,} more")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from airflow_provider_b24.sandbox.errors import (
     RestError,
     application_not_found,
+    insufficient_scope,
     no_auth_found,
     wrong_token,
     wrong_webhook,
@@ -332,6 +333,10 @@ class Callers:
         )
         self.applications[name] = application
         return application
+
+    def out_of_scope(self) -> RestError:
+        """Return what is said to a call of a method outside the caller's scope."""
+        return insufficient_scope(403 if self._documented else 401)
 
     def by_webhook(self, user_id: int, code: str) -> Caller:
         """Return who calls through a webhook.

@@ -190,16 +190,25 @@ def denied(status: int = 403) -> Rest3Error:
     return Rest3Error(status, "ACCESSDENIEDEXCEPTION", "Access denied")
 
 
-def described(dto: Dto, params: Params, name: str | None = None) -> list[dict[str, Any]]:
-    """Return what is said of the fields of a kind, or of one of them.
+def selected(params: Params) -> list[str]:
+    """Return the names that a call selects, none without any.
 
-    :raises Rest3Error: for an attribute, or a field, that there is not.
+    :raises Rest3Error: for what is no list of names.
     """
     select = params.get("select")
     if select is not None and (not isinstance(select, list) or not all(isinstance(s, str) for s in select)):
         text = f"Unable to recognize select expression `{select}`"
         raise Rest3Error(400, "INVALIDSELECTEXCEPTION", text)
-    for attribute in select or ():
+    return select or []
+
+
+def described(dto: Dto, params: Params, name: str | None = None) -> list[dict[str, Any]]:
+    """Return what is said of the fields of a kind, or of one of them.
+
+    :raises Rest3Error: for an attribute, or a field, that there is not.
+    """
+    select = selected(params)
+    for attribute in select:
         if attribute not in _ATTRIBUTES:
             text = f"Unknown field `{attribute}` for entity `DtoFieldDto`"
             raise Rest3Error(400, "UNKNOWNDTOPROPERTYEXCEPTION", text)

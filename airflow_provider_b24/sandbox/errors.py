@@ -97,6 +97,15 @@ def application_not_found() -> RestError:
     return RestError(401, "APPLICATION_NOT_FOUND", "Application not found")
 
 
+def insufficient_scope(status: int) -> RestError:
+    """Return the answer to a method that the caller has no permission for.
+
+    :param status: 401 of portals, 403 as documented.
+    """
+    text = "The request requires higher privileges than provided by the webhook token"
+    return RestError(status, "insufficient_scope", text)
+
+
 def https_required() -> RestError:
     """Return the answer to plain HTTP, where the portal wants HTTPS."""
     return RestError(400, "INVALID_REQUEST", "Https required")

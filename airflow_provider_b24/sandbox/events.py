@@ -124,6 +124,7 @@ class Events:
         self._last = 0
         # When subscribers of the queue itself were told of it, by the number of their subscription.
         self._told: dict[int, float] = {}
+        self._last_queued = 0
 
     def bindings(self, client_id: str | None = None) -> list[Binding]:
         """Return the subscriptions of one application, or all."""
@@ -168,9 +169,11 @@ class Events:
             if same == (binding.client_id, binding.connector, binding.event, data) and not event.process_id:
                 event.time = now
                 return False
-        self._last += 1
+        self._last_queued += 1
         self._queue.append(
-            OfflineEvent(self._last, binding.client_id, binding.connector, binding.event, dict(data), now)
+            OfflineEvent(
+                self._last_queued, binding.client_id, binding.connector, binding.event, dict(data), now
+            )
         )
         return True
 

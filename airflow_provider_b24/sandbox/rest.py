@@ -139,11 +139,7 @@ def _call(
     if method is None:
         raise method_not_found()
     if method.scope and method.scope not in caller.scope:
-        raise RestError(
-            403,
-            "insufficient_scope",
-            "The request requires higher privileges than provided by the webhook token",
-        )
+        raise portal.callers.out_of_scope()
     if portal.limits:
         portal.operating.check(caller.key, name)
     call = MethodCall(portal, caller, name, given)

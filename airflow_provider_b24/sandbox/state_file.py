@@ -48,6 +48,7 @@ _PARTS = (
     "events._bindings",
     "events._queue",
     "events._last",
+    "events._last_queued",
     "engine.processes",
     "engine._answers",
     "engine._deadlines",

@@ -38,6 +38,9 @@ def task_id(call: MethodCall, note: str = " (internal error)") -> int:
 
     :param note: what this method's page has behind its texts.
     """
+    # Pins and bells are documented with `id`; portals take it elsewhere, too.
+    if call.params.get("TASKID") is None and call.params.get("ID") is not None:
+        call.params["TASKID"] = call.params["ID"]
     if call.params.get("TASKID") is None:
         text = f"CTaskItem All parameters in the constructor must have real class type{note}"
         raise RestError(400, "100", text)
@@ -106,6 +109,8 @@ def shown(call: MethodCall, row: Mapping[str, Any], fields: Iterable[Field]) -> 
             task["subStatus"] = task["status"]
         elif field.name == "NEW_COMMENTS_COUNT":
             task[field.item_name] = new_comments(call, row["ID"], call.caller.user.id)
+        elif field.name == "UF_TASK_WEBDAV_FILES":
+            task[field.item_name] = [int(item) if str(item).isdecimal() else item for item in value or ()]
     return task
 
 

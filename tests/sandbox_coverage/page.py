@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .accidents import ACCIDENTS
+from .examples_section import section
 from .facts import Facts, known_methods, load
 from .session import Seen, watch
 
@@ -75,6 +76,7 @@ def text() -> str:
 
 It has {len(own)} more, which have no specification: {_listed(own, 99)}.
 
+{section()}
 ## Methods
 
 | Method | Parameters | Not read | Fields of the answer | Not answered |

@@ -152,7 +152,7 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _own_fields_and_directories() -> Iterator[tuple[str, dict[str, Any]]]:
     made = {"FIELD_NAME": "X", "USER_TYPE_ID": "enumeration", "LABEL": "x", "LIST": [{"VALUE": "a"}]}
-    listing = {"filter": {"MANDATORY": "N"}, "order": {"SORT": "ASC"}}
+    listing = {"filter": {"MANDATORY": "N", "LANG": "en"}, "order": {"SORT": "ASC"}}
     owners = [f"crm.{kind}" for kind in ("lead", "deal", "contact", "company")]
     for number, owner in enumerate([*owners, "user"], 1):
         yield f"{owner}.userfield.add", {"fields": made}

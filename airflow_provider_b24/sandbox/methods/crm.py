@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _KINDS = ("lead", "deal", "contact", "company")
+# Only these pages have texts of their own for a record that is not there.
+_MISSING = {
+    ("company", "update"): "Company is not found",
+    ("company", "delete"): "Company is not found",
+    ("contact", "update"): "Contact is not found",
+}
 _BY_NUMBER = {"ID": "ASC"}
 
 
@@ -55,7 +61,7 @@ def _add(kind: str) -> Callable[[MethodCall], Any]:
 
 def _update(kind: str) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> bool:
-        number = _existing(call, kind)
+        number = _existing(call, kind, _MISSING.get((kind, "update"), "Not found"))
         call.portal.store.change(kind, number, _given(call), call.caller.user.id)
         return True
 
@@ -64,8 +70,7 @@ def _update(kind: str) -> Callable[[MethodCall], Any]:
 
 def _delete(kind: str) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> bool:
-        # Only this page has an own text for a record that is not there.
-        missing = "Company is not found" if kind == "company" else "Not found"
+        missing = _MISSING.get((kind, "delete"), "Not found")
         call.portal.store.remove(kind, _existing(call, kind, missing), call.caller.user.id)
         return True
 

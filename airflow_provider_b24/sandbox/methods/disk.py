@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 
 def _number(call: MethodCall) -> int:
+    if "ID" in call.given:
+        # These names are case-sensitive.
+        raise RestError(400, "100", "Could not find value for parameter {id}")
     if not call.text("ID"):
         raise RestError(400, "ERROR_ARGUMENT", "Invalid value of parameter {Parameter #0}")
     return call.integer("ID")
@@ -49,7 +52,10 @@ def _upload(call: MethodCall) -> dict[str, Any]:
         name = (
             f"{stem or name} ({len(call.portal.disk.files)}){dot if stem else ''}{extension if stem else ''}"
         )
-    return _row(call, call.portal.disk.add(name, data, call.caller.user.id, call.portal.clock.now()))
+    row = _row(call, call.portal.disk.add(name, data, call.caller.user.id, call.portal.clock.now()))
+    # This page shows as numbers what `disk.file.get` gives as text.
+    numbers = ("ID", "FILE_ID", "DELETED_TYPE", "GLOBAL_CONTENT_VERSION")
+    return row | {name: int(row[name]) for name in numbers}
 
 
 def _row(call: MethodCall, file: StoredFile) -> dict[str, Any]:
@@ -86,7 +92,10 @@ def _download(call: MethodCall) -> Content:
 
 def _product_download(call: MethodCall) -> Content:
     fields = call.mapping("FIELDS")
-    file = call.portal.disk.get(int(str(fields.get("fileId") or 0)))
+    given = str(fields.get("fileId") or "")
+    if not given:
+        raise RestError(400, "0", "Required fields: fileId")
+    file = call.portal.disk.get(int(given)) if given.isdecimal() else None
     if file is None:
         raise RestError(400, "0", "File not found")
     return Content(file.name, file.data)

@@ -173,7 +173,8 @@ def _given(call: MethodCall) -> dict[str, Any]:
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a caller writes."""
-    read = {name: given[name] for name in _WRITABLE if name in given}
+    # What does not fit counts as nothing.
+    read = {name: given[name] for name in _WRITABLE if not isinstance(given.get(name, []), list | dict)}
     for name in ("START_DATE", "LIMIT_DATE"):
         if name in given:
             read[name] = moment_of(day_of(given[name]))

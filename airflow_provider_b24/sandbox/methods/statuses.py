@@ -5,6 +5,7 @@ Documented on https://apidocs.bitrix24.com/api-reference/crm/status/index.html.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.errors import RestError
@@ -16,6 +17,7 @@ from airflow_provider_b24.sandbox.records.rows import Row, described, old_writer
 if TYPE_CHECKING:
     from airflow_provider_b24.sandbox.records.table import Table
 
+_FAMILY = replace(filters.CRM, no_object="Invalid parameters.")
 _MEANINGS = {"S": "success", "F": "failure", "P": "process"}
 
 
@@ -34,7 +36,7 @@ def _shown(call: MethodCall, row: Row) -> dict[str, Any]:
 def _list(call: MethodCall) -> Listing:
     # This list has no pages.
     table = _table(call)
-    numbers = table.all(filters.CRM, filter_by=call.params.get("FILTER"), order=call.params.get("ORDER"))
+    numbers = table.all(_FAMILY, filter_by=call.params.get("FILTER"), order=call.params.get("ORDER"))
     return Listing([_shown(call, table.row(number)) for number in numbers], len(numbers))
 
 
@@ -99,6 +101,8 @@ def _types(call: MethodCall) -> list[dict[str, Any]]:
 
 def _items(call: MethodCall) -> list[dict[str, Any]]:
     table = _table(call)
+    if not call.text("ENTITYID"):
+        raise RestError(400, "", "The parameter entityId is not defined or invalid.")
     wanted, order = {"=ENTITY_ID": call.text("ENTITYID")}, {"SORT": "ASC"}
     rows = [table.row(number) for number in table.all(filters.CRM, filter_by=wanted, order=order)]
     return [{"NAME": row["NAME"], "SORT": row.get("SORT", 10), "STATUS_ID": row["STATUS_ID"]} for row in rows]

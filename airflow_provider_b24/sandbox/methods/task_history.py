@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_b24.sandbox.method import Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
-from airflow_provider_b24.sandbox.task_card import task_id
+from airflow_provider_b24.sandbox.task_card import existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def _list(call: MethodCall) -> dict[str, Any]:
-    number = task_id(call)
+    number = existing(call, "0", "Access denied. (internal error)")
     table = call.portal.store.table("task_history")
     given = call.params.get("FILTER")
     wanted = {**given, "TASK_ID": number} if isinstance(given, dict) else given or {"TASK_ID": number}

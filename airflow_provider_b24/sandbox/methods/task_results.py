@@ -178,7 +178,7 @@ def _list(call: Rest3Call) -> dict[str, Any]:
     store = call.portal.store
     if tasks[0] not in store.table("task"):
         raise dto.denied()
-    select = call.params.get("select") or _SHOWN_IN_LISTS
+    select = dto.selected(call.params) or _SHOWN_IN_LISTS
     for name in select:
         if name not in RESULT.types:
             raise RESULT.unknown(name)

@@ -12,6 +12,7 @@ from airflow_provider_b24.sandbox.bb_code import as_html
 from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
+from airflow_provider_b24.sandbox.records.fields import FieldType
 from airflow_provider_b24.sandbox.records.task_changes import belonging
 from airflow_provider_b24.sandbox.task_card import (
     existing,
@@ -20,6 +21,7 @@ from airflow_provider_b24.sandbox.task_card import (
     selected,
     shown,
     table_of,
+    task_id,
     whole,
 )
 
@@ -94,6 +96,7 @@ _ALSO = {
     "AUDITOR": "AUDITORS",
 }
 _STATUSES = frozenset("23456")
+_moment = FieldType("datetime").key
 _MOVES = {
     "start": "3",
     "pause": "2",
@@ -167,8 +170,21 @@ def _more(call: MethodCall, row: Mapping[str, Any], select: list[Any]) -> dict[s
         }
     if call.flag_of(wanted, "WITH_TIMER_INFO"):
         task |= {"timeElapsed": None, "timerIsRunningForCurrentUser": "N"}
-    if "COUNTERS" in map(str, select):
+    return task | _unasked(call, row, select)
+
+
+def _unasked(call: MethodCall, row: Mapping[str, Any], select: list[Any]) -> dict[str, Any]:
+    """Return what comes with a task because of the selected fields and of the order."""
+    names = {str(name).upper() for name in select}
+    task: dict[str, Any] = {}
+    if "DESCRIPTION" in names:
+        task["descriptionInBbcode"] = "Y"
+    if "COUNTERS" in names:
         task["counter"] = _counter(call, row)
+    if names:
+        task["group"] = []
+    if "DEADLINE" in {str(name).upper() for name in call.mapping("ORDER")}:
+        task["lengthDeadline"] = "1" if row.get("DEADLINE") else "0"
     return task
 
 
@@ -188,12 +204,21 @@ def _counter(call: MethodCall, row: Mapping[str, Any]) -> dict[str, Any]:
     return {"counters": counters, "color": color, "value": late + new}
 
 
-def _get(call: MethodCall) -> dict[str, Any]:
+def _get(call: MethodCall) -> dict[str, Any] | list[Any]:
     select = call.params.get("SELECT")
     if select is not None and (not isinstance(select, list | dict) or not select):
         text = "Invalid value {} to match with parameter {select}. Should be value of type array. (internal error)"
         raise RestError(400, "100", text)
-    return whole(call, existing(call), ["ID", *call.sequence("SELECT")] if select else None)
+    number = task_id(call)
+    if number not in table_of(call):
+        # Only this method answers nothing to a task that one may not see or that is not there.
+        return []
+    if not select:
+        return whole(call, number)
+    names = call.sequence("SELECT")
+    # Some come unasked.
+    found = whole(call, number, ["ID", "FAVORITE", *names])
+    return {"task": _unasked(call, table_of(call).row(number), names) | found["task"]}
 
 
 def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
@@ -211,6 +236,10 @@ def _given(call: MethodCall, number: int = 0) -> dict[str, Any]:
         _check(known, 'User specified in the "Responsible" field not found')
     if "STATUS" in given:
         _check(str(given["STATUS"]) in _STATUSES, "Incorrect status")
+    begin, end = (given.get(name) for name in ("START_DATE_PLAN", "END_DATE_PLAN"))
+    if begin and end:
+        earlier = (_moment(end) or 0) < (_moment(begin) or 0)  # type: ignore[operator]
+        _check(not earlier, "The end date in scheduling is earlier than the start date")
     parent = str(given.get("PARENT_ID") or "0")
     if parent != "0":
         found = parent.isdecimal() and int(parent) in table
@@ -241,7 +270,7 @@ def _add(call: MethodCall) -> dict[str, Any]:
 
 
 def _update(call: MethodCall) -> dict[str, Any]:
-    number = existing(call)
+    number = existing(call, "0")
     given = _given(call, number)
     if "STATUS" in given:
         given |= _status(call, str(given["STATUS"]))
@@ -265,24 +294,24 @@ def _status(call: MethodCall, status: str) -> dict[str, Any]:
     }
 
 
-def _move(status: str) -> Callable[[MethodCall], Any]:
-    return lambda call: _changed(call, existing(call), _status(call, status))
+def _move(verb: str, status: str) -> Callable[[MethodCall], Any]:
+    # Some pages have one number for a task that is not there, others another.
+    code = "0" if verb in ("start", "complete") else "1048582"
+    return lambda call: _changed(call, existing(call, code), _status(call, status))
 
 
 def _switch(name: str, value: str) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> Any:
-        # Pins and bells are documented with `id`, favourites with `taskId`.
-        if name != "FAVORITE" and call.params.get("TASKID") is None and call.params.get("ID") is not None:
-            call.params["TASKID"] = call.params["ID"]
-        number = existing(call)
+        favorite = name == "FAVORITE"
+        number = existing(call, "1", "Task not found or not accessible") if favorite else existing(call)
         call.portal.store.change("task", number, {name: value}, call.caller.user.id)
-        return True if name == "FAVORITE" else whole(call, number)
+        return True if favorite else whole(call, number)
 
     return run
 
 
 def _delegate(call: MethodCall) -> dict[str, Any]:
-    number = existing(call)
+    number = existing(call, "0")
     call.require("userId")
     if call.integer("USERID") not in call.portal.callers.users:
         raise RestError(400, "0", "Action on the task is not allowed (internal error)")
@@ -290,7 +319,8 @@ def _delegate(call: MethodCall) -> dict[str, Any]:
 
 
 def _delete(call: MethodCall) -> dict[str, bool]:
-    call.portal.store.remove("task", existing(call), call.caller.user.id)
+    number = existing(call, text="No access to delete the task (internal error)")
+    call.portal.store.remove("task", number, call.caller.user.id)
     return {"task": True}
 
 
@@ -328,6 +358,6 @@ METHODS = (
     Method("tasks.task.getFields", "task", _fields),
     Method("tasks.task.startwatch", "task", _watch(start=True)),
     Method("tasks.task.stopwatch", "task", _watch(start=False)),
-    *(Method(f"tasks.task.{verb}", "task", _move(status)) for verb, status in _MOVES.items()),
+    *(Method(f"tasks.task.{verb}", "task", _move(verb, status)) for verb, status in _MOVES.items()),
     *(Method(f"tasks.task.{verb}", "task", _switch(*change)) for verb, change in _SWITCHES.items()),
 )

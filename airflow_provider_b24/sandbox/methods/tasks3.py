@@ -38,7 +38,7 @@ def _get(call: Call) -> dict[str, Any]:
     number = dto.number(call.params)
     if number not in _table(call):
         raise Rest3Error(400, "ENTITYNOTFOUNDEXCEPTION", f"Record with ID = `{number}` not found")
-    return {"item": _item(call, number, call.params.get("select") or [])}
+    return {"item": _item(call, number, dto.selected(call.params))}
 
 
 def _update(call: Call) -> dict[str, bool]:
@@ -67,7 +67,7 @@ def _list(call: Call) -> dict[str, Any]:
         names = {"id"} | (set(order) & set(STORED))
         rows = [read(_table(call), row["id"], names) for row in rows]
     rows = TASK.ordered(call.params, rows, {"id": "ASC"})
-    select = call.params.get("select") or ["id"]
+    select = dto.selected(call.params) or ["id"]
     return {"items": [_item(call, row["id"], select) for row in dto.cut(call.params, rows)]}
 
 

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.sandbox.errors import RestError, access_denied
+from airflow_provider_b24.sandbox.errors import RestError
 from airflow_provider_b24.sandbox.method import Listing, Method, MethodCall
 from airflow_provider_b24.sandbox.records import filters
 from airflow_provider_b24.sandbox.records.fields import Field, FieldType
@@ -39,6 +39,18 @@ _TYPES = {
     "iblock_element": "integer",
     "crm": "any",
 }
+_LABELS = ("EDIT_FORM_LABEL", "LIST_COLUMN_LABEL", "LIST_FILTER_LABEL", "ERROR_MESSAGE", "HELP_MESSAGE")
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "string": {
+        "SIZE": 20,
+        "ROWS": 1,
+        "REGEXP": "",
+        "MIN_LENGTH": 0,
+        "MAX_LENGTH": 0,
+        "DEFAULT_VALUE": "",
+    },
+    "enumeration": {"DISPLAY": "LIST", "LIST_HEIGHT": 1, "CAPTION_NO_VALUE": "", "SHOW_NO_VALUE": "Y"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +77,18 @@ _OWNERS = (
 def _list(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> Listing:
         table = call.portal.store.table("userfield")
-        numbers = table.all(filters.CRM, filter_by=call.params.get("FILTER"), order=call.params.get("ORDER"))
+        filter_by = call.params.get("FILTER")
+        language = None
+        if isinstance(filter_by, dict):
+            # What stands among the conditions for the language of labels; without it there are none.
+            language = str(filter_by.get("LANG") or "")
+            filter_by = {name: value for name, value in filter_by.items() if name != "LANG"}
+        numbers = table.all(filters.CRM, filter_by=filter_by, order=call.params.get("ORDER"))
         rows = [table.row(number) for number in numbers]
-        write = old_writer(table.fields)
+        write = old_writer(table.fields if language else [f for f in table.fields if f.name not in _LABELS])
         mine = [write(row) for row in rows if row["ENTITY_ID"] == owner.entity_id]
+        if language:
+            mine = [row | {name: row[name].get(language) for name in _LABELS if row[name]} for row in mine]
         return Listing(mine, len(mine))
 
     return run
@@ -84,7 +104,7 @@ def _get(owner: _Owner) -> Callable[[MethodCall], Any]:
 
 def _existing(call: MethodCall, owner: _Owner) -> int:
     if not call.caller.user.admin:
-        raise access_denied("Access denied")
+        raise RestError(400, "", "Access denied.")
     number = call.integer("ID")
     if number <= 0:
         raise RestError(400, "", "ID is not defined or invalid")
@@ -100,14 +120,21 @@ def _given(call: MethodCall) -> dict[str, Any]:
     given = {str(name).upper(): value for name, value in call.mapping("FIELDS").items()}
     label = given.pop("LABEL", None)
     if label is not None:
-        given = dict.fromkeys(("EDIT_FORM_LABEL", "LIST_COLUMN_LABEL", "LIST_FILTER_LABEL"), label) | given
+        given = dict.fromkeys(_LABELS[:3], label) | given
+    for name in _LABELS:
+        if isinstance(given.get(name), str):
+            given[name] = {"en": given[name]}
     return given
+
+
+def _settings(kind: str, given: object) -> dict[str, Any]:
+    return _SETTINGS.get(kind, {}) | (given if isinstance(given, dict) else {})
 
 
 def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> int:
         if not call.caller.user.admin:
-            raise access_denied("Access denied")
+            raise RestError(400, "", "Access denied.")
         given = _given(call)
         name = str(given.get("FIELD_NAME") or "")
         if not name:
@@ -128,6 +155,7 @@ def _add(owner: _Owner) -> Callable[[MethodCall], Any]:
         field = Field(name, field_type, item_name(name), dynamic=True, required=required)
         call.portal.store.table(owner.kind).own(field)
         made = {**given, "FIELD_NAME": name, "ENTITY_ID": owner.entity_id}
+        made["SETTINGS"] = _settings(kind, given.get("SETTINGS"))
         if kind == "enumeration":
             made["LIST"] = _choices(call, given.get("LIST"), [], multiple=field_type.multiple)
         else:
@@ -141,6 +169,8 @@ def _update(owner: _Owner) -> Callable[[MethodCall], Any]:
     def run(call: MethodCall) -> bool:
         number, given = _existing(call, owner), _given(call)
         row = call.portal.store.table("userfield").row(number)
+        if "SETTINGS" in given:
+            given["SETTINGS"] = _settings("", row.get("SETTINGS")) | _settings("", given["SETTINGS"])
         listed = given.pop("LIST", None)
         if listed is not None and row["USER_TYPE_ID"] == "enumeration":
             multiple = row.get("MULTIPLE") == "Y"
@@ -173,6 +203,10 @@ def _choices(
             number, old = str(last), {"SORT": "0", "DEF": "N", "XML_ID": secrets.token_hex(16)}
         changed = {name: str(said[name]) for name in ("SORT", "VALUE", "DEF", "XML_ID") if said.get(name)}
         kept[number] = {"ID": number, **old, **changed}
+    names = [one["XML_ID"] for one in kept.values()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RestError(400, "ERROR_CORE", f"List item with XML_ID={twice} already exists.")
     chosen = next((number for number, one in kept.items() if one["DEF"] == "Y"), None)
     for number, one in kept.items():
         if not multiple and number != chosen:

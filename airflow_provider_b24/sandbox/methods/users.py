@@ -150,7 +150,9 @@ def _search(call: MethodCall) -> Listing:
 def _current(call: MethodCall) -> dict[str, Any]:
     table = _table(call)
     row = table.row(call.caller.user.id)
-    return _row(row, _everything(table, row))
+    # Whoever calls is there now.
+    moments = dict.fromkeys(("TIMESTAMP_X", "LAST_ACTIVITY_DATE"), call.now())
+    return {"XML_ID": ""} | _row(row, _everything(table, row)) | moments
 
 
 def _fields(call: MethodCall) -> dict[str, str]:
@@ -177,6 +179,8 @@ def _add(call: MethodCall) -> int:
 
 def _update(call: MethodCall) -> bool:
     number = call.integer("ID")
+    if number <= 0:
+        raise RestError(400, "ERROR_CORE", "Invalid user ID passed")
     if number not in _table(call) or not (call.caller.user.admin or number == call.caller.user.id):
         raise RestError(400, "ERROR_CORE", "access_denied")
     if "EMAIL" in call.params:

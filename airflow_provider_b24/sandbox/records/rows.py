@@ -29,7 +29,8 @@ def old_writer(fields: Iterable[Field]) -> Writer:
 def old_selection(table: Table, select: list[Any]) -> list[Field]:
     """Return what `select` of the older methods means, with the masks `*` and `UF_*`; unknown names are nothing."""
     names = [str(name).upper() for name in select] or ["*", "UF_*"]
-    chosen: dict[str, Field] = {}
+    # The number comes unasked.
+    chosen: dict[str, Field] = {"ID": table.schema.fields["ID"]}
     for name in names:
         if name in ("*", "UF_*"):
             for field in table.fields:

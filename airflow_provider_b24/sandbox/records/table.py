@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_b24.sandbox.records.fields import ANY, Field, FieldType, Value
+from airflow_provider_b24.sandbox.records.fields import ANY, Field, FieldType, Value, as_text
 from airflow_provider_b24.sandbox.records.filters import (
     Condition,
     Family,
@@ -19,6 +19,7 @@ from airflow_provider_b24.sandbox.records.filters import (
     read_order,
 )
 from airflow_provider_b24.sandbox.records.schemas import Schema, own_field
+from airflow_provider_b24.sandbox.records.texts import Texts
 
 PAGE = 50
 # Who reads a list page by page asks the same question again and again.
@@ -56,6 +57,8 @@ class Table:
         # Numbers by value, of the fields that someone has asked for.
         self._indexes: dict[str, dict[Value, list[int]]] = {}
         self._found: OrderedDict[str, Sequence[int]] = OrderedDict()
+        # The values of fields in which someone has looked for a part, until something changes.
+        self._texts: dict[str, Texts] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -93,6 +96,7 @@ class Table:
         self.own_fields[field.name] = field
         self._indexes.pop(field.name, None)
         self._found.clear()
+        self._texts.clear()
 
     def disown(self, name: str) -> None:
         """Forget such a field, with its values."""
@@ -101,6 +105,7 @@ class Table:
         for row in self._rows.values():
             row.pop(name, None)
         self._found.clear()
+        self._texts.clear()
 
     def row(self, number: int) -> Mapping[str, Any]:
         """Return a row.
@@ -226,6 +231,7 @@ class Table:
     def _changed(self) -> None:
         self.changes += 1
         self._found.clear()
+        self._texts.clear()
 
     def _candidates(self, conditions: Iterable[Condition]) -> tuple[Sequence[int], list[Test]]:
         """Return the numbers that conditions on numbers and equality leave, and what else is to be tested."""
@@ -241,6 +247,9 @@ class Table:
                     if by_number
                     else self._equal(condition.field, condition.wanted)
                 )
+                only = found if only is None else sorted(set(only).intersection(found))
+            elif self._can_be_searched(condition):
+                found = self._having(condition.field, str(condition.wanted[0]))
                 only = found if only is None else sorted(set(only).intersection(found))
             elif by_number and condition.sign in (">", ">=") and len(numbers) == 1:
                 cut = bisect.bisect_right if condition.sign == ">" else bisect.bisect_left
@@ -259,6 +268,21 @@ class Table:
 
     def _can_be_indexed(self, name: str) -> bool:
         return bool(name) and not self._field(name).type.multiple and self._field(name).type.name != "any"
+
+    def _can_be_searched(self, condition: Condition) -> bool:
+        if condition.sign != "%" or len(condition.wanted) != 1 or not condition.field:
+            return False
+        part, of_type = str(condition.wanted[0]), self._field(condition.field).type
+        # What nobody has declared may hold a list.
+        return bool(part) and "\0" not in part and not of_type.multiple and of_type.name != "any"
+
+    def _having(self, name: str, part: str) -> list[int]:
+        """Return the numbers of the records whose field has this part."""
+        if name not in self._texts:
+            default = self._field(name).default
+            values = (as_text(row.get(name, default)) for row in map(self.row, self._ids))
+            self._texts[name] = Texts(self._ids, values)
+        return self._texts[name].having(part)
 
     def _field(self, name: str) -> Field:
         return self.schema.fields.get(name) or self.own_fields[name]

@@ -96,6 +96,8 @@ def test_a_portal_by_the_documentation_refuses_all_credentials_alike(make_rest: 
             rest.application("profile"),
         ):
             assert error_of(refused) == (401, "NO_AUTH_FOUND", "Wrong authorization data")
+        webhook = portal.create_webhook(scope=["crm"])
+        assert error_of(rest.http.get(webhook.url + "user.current"))[:2] == (403, "insufficient_scope")
     with pytest.raises(ValueError, match="choose one of portal, documentation"):
         SandboxPortal(authorization="other")  # type: ignore[arg-type]
 
@@ -139,7 +141,7 @@ def test_a_user_without_access_to_the_application_is_refused(
 def test_a_method_outside_the_scope_is_refused(live_portal: Any, rest: Any, error_of: Any) -> None:
     webhook = live_portal.create_webhook(2, scope=["crm"])
     assert rest.http.get(webhook.url + "crm.lead.list").status_code == 200
-    assert error_of(rest.http.get(webhook.url + "user.current"))[:2] == (403, "insufficient_scope")
+    assert error_of(rest.http.get(webhook.url + "user.current"))[:2] == (401, "insufficient_scope")
     assert rest.http.get(webhook.url + "scope").json()["result"] == ["crm"]
     assert rest.http.get(webhook.url + "profile").json()["result"]["ADMIN"] is False
 

@@ -45,6 +45,7 @@ def test_names_are_unique_or_made_so(call):
     ("method", "params", "code"),
     [
         ("disk.file.get", {}, "ERROR_ARGUMENT"),
+        ("disk.file.get", {"ID": 99}, "100"),
         ("disk.file.get", {"id": 99}, "ERROR_NOT_FOUND"),
         ("disk.folder.uploadfile", {"data": {"NAME": "a"}}, "ERROR_ARGUMENT"),
         ("disk.folder.uploadfile", {"id": 99, "data": {"NAME": "a"}}, "ERROR_NOT_FOUND"),

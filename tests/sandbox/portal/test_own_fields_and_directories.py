@@ -14,7 +14,7 @@ def test_an_own_field_lives_from_add_to_delete(rest: Any, error_of: Any, kind: s
     made = rest.result(f"crm.{kind}.userfield.get", {"id": number})
     assert (made["FIELD_NAME"], made["EDIT_FORM_LABEL"], made["ENTITY_ID"]) == (
         "UF_CRM_SCORE",
-        "Score",
+        {"en": "Score"},
         f"CRM_{kind.upper()}",
     )
     assert rest.result(f"crm.{kind}.fields")["UF_CRM_SCORE"]["type"] == "integer"
@@ -27,12 +27,16 @@ def test_an_own_field_lives_from_add_to_delete(rest: Any, error_of: Any, kind: s
     assert [row["SORT"] for row in rest.result(f"crm.{kind}.userfield.list", {"order": {"SORT": "ASC"}})] == [
         "5"
     ]
+    [named] = rest.result(f"crm.{kind}.userfield.list", {"filter": {"LANG": "en"}})
+    assert named["LIST_COLUMN_LABEL"] == "Score"
+    [unnamed] = rest.result(f"crm.{kind}.userfield.list")
+    assert "LIST_COLUMN_LABEL" not in unnamed
     assert rest.result(f"crm.{kind}.userfield.delete", {"id": number}) is True
     assert error_of(rest.webhook(f"crm.{kind}.userfield.get", {"id": number}))[1] == "ERROR_NOT_FOUND"
     assert rest.webhook(f"crm.{kind}.list", {"filter": {"UF_CRM_SCORE": 9}}).status_code == 400
 
 
-def test_what_a_list_can_be_has_numbers(rest: Any) -> None:
+def test_what_a_list_can_be_has_numbers(rest: Any, error_of: Any) -> None:
     choices = [{"VALUE": "Jazz", "DEF": "Y"}, {"VALUE": ""}, {"VALUE": "Rock", "DEF": "Y", "SORT": 20}]
     given = {"FIELD_NAME": "RADIO", "USER_TYPE_ID": "enumeration", "LIST": choices}
     first = rest.result("crm.deal.userfield.add", {"fields": given})
@@ -48,6 +52,9 @@ def test_what_a_list_can_be_has_numbers(rest: Any) -> None:
     changes = [{"ID": 1, "DEL": "Y"}, {"ID": 2, "VALUE": "Pop"}, {"VALUE": "Folk"}]
     rest.result("crm.deal.userfield.update", {"id": first, "fields": {"LIST": changes}})
     assert listed("deal") == [("2", "Pop", "20", "N"), ("5", "Folk", "0", "N")]
+    twice = {"LIST": [{"VALUE": "a", "XML_ID": "x"}, {"VALUE": "b", "XML_ID": "x"}]}
+    refused = error_of(rest.webhook("crm.deal.userfield.update", {"id": first, "fields": twice}))
+    assert refused == (400, "ERROR_CORE", "List item with XML_ID=x already exists.")
 
 
 def test_an_own_field_may_hold_many_values(rest: Any) -> None:

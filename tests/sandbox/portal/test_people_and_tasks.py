@@ -30,9 +30,10 @@ def test_a_task_lives_from_add_to_delete(live_portal: Any, rest: Any, error_of: 
     assert rest.result("tasks.task.renew", {"taskId": 1})["task"]["closedDate"] == ""
     assert rest.result("tasks.task.delegate", {"taskId": 1, "userId": 1})["task"]["responsibleId"] == "1"
     picked = rest.result("tasks.task.get", {"taskId": 1, "select": ["TITLE"]})["task"]
-    assert set(picked) == {"id", "title", "action"}
+    assert set(picked) == {"id", "title", "favorite", "group", "action"}
     assert rest.result("tasks.task.delete", {"taskId": 1}) == {"task": True}
-    assert error_of(rest.webhook("tasks.task.get", {"taskId": 1}))[:2] == (400, "1048582")
+    assert rest.result("tasks.task.get", {"taskId": 1}) == []
+    assert error_of(rest.webhook("tasks.task.defer", {"taskId": 1}))[:2] == (400, "1048582")
 
 
 @pytest.mark.parametrize(
@@ -185,3 +186,8 @@ def test_events_are_listed_by_scope(live_portal: Any, rest: Any) -> None:
     live_portal.application.scope = ("bizproc",)
     assert events() == events(SCOPE="")
     assert "ONTASKADD" in events(FULL=True)
+
+
+def test_names_of_employees_are_found_by_a_pattern(rest: Any) -> None:
+    assert [user["NAME"] for user in rest.result("user.get", {"FILTER": {"NAME": "Em%"}})] == ["Emil"]
+    assert rest.result("user.get", {"FILTER": {"NAME": "Em"}}) == []

@@ -68,6 +68,8 @@ def test_parameters_in_the_query_are_not_read(portal):
             "VALIDATION_REQUESTVALIDATIONEXCEPTION",
         ),
         ("tasks.task.delete", {"id": 2}, 400, "ACCESSDENIEDEXCEPTION"),
+        ("tasks.task.get", {"id": 1, "select": 5}, 400, "INVALIDSELECTEXCEPTION"),
+        ("tasks.task.list", {"select": 5}, 400, "INVALIDSELECTEXCEPTION"),
         ("tasks.task.list", {"order": {"id": "UP"}}, 400, "INVALIDORDEREXCEPTION"),
         ("tasks.task.list", {"pagination": {"limit": "abc"}}, 400, "INVALIDPAGINATIONEXCEPTION"),
         ("tasks.task.list", {"pagination": {"limit": 0}}, 400, "INVALIDPAGINATIONEXCEPTION"),
