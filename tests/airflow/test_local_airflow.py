@@ -13,7 +13,7 @@ from airflow_provider_b24.testing.airflow_api import wait_until
 if TYPE_CHECKING:
     from airflow_provider_b24.testing.local_airflow import LocalAirflow
 
-SECONDS = 90
+SECONDS = 180
 
 
 @pytest.mark.filterwarnings("ignore:Airflow's triggerer has ended")

@@ -50,7 +50,7 @@ def receivers(
     portal_connection()
     with ExitStack() as stack:
         clients = [
-            stack.enter_context(TestClient(create_app(spool_folder=tmp_path / "spool", database_seconds=1.0)))
+            stack.enter_context(TestClient(create_app(spool_folder=tmp_path / "spool", database_seconds=3.0)))
             for _ in range(3)
         ]
         for one in clients:
