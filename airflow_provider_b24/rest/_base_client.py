@@ -6,6 +6,7 @@ import os
 import random
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
@@ -31,7 +32,7 @@ _Store = TypeVar("_Store")
 NO_AUTHORITIES = "the file or folder of the authorities to trust cannot be read"
 
 
-class BaseClient(Generic[_Store]):
+class BaseClient(ABC, Generic[_Store]):
     """A client for one portal.
 
     :param credentials: a webhook or an OAuth application.
@@ -159,8 +160,9 @@ class BaseClient(Generic[_Store]):
         self._session.forget_locks()
         self._forget_connections()
 
+    @abstractmethod
     def _forget_connections(self) -> None:
-        raise NotImplementedError
+        """Let go of the connections, without closing them: they are the parent's."""
 
     def _store_to_use(self, action: object) -> _Store:
         if self._store is None:
