@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,13 @@ from airflow_provider_b24.testing.process_tree import ProcessTree
 
 CONN_ID, DAG_ID = "bitrix24_default", "example_bitrix24_score_lead"
 APPLICATION_TOKEN, MEMBER_ID = "application-token-0123456789", "member-0123456789"
+CONNECTION = {
+    "conn_type": "bitrix24",
+    "host": "example.bitrix24.com",
+    "login": "1",
+    "password": "webhook-code",
+    "extra": {"application_token": APPLICATION_TOKEN, "member_id": MEMBER_ID},
+}
 CALL = {
     "workflow_id": "67e3db8e581121.72266518",
     "code": "example_score_lead",
@@ -73,7 +81,7 @@ class ReceiverHost:
 def receiver_host(
     home: Path, database: str, workers: int, *, dispatches: bool = True
 ) -> Iterator[ReceiverHost]:
-    """Migrate the database, put the robot and its connection into it, and start the API server."""
+    """Migrate the database, put the robot into it, and start the API server."""
     airflow = LocalAirflow(
         example_dags(),
         home=home,
@@ -81,13 +89,11 @@ def receiver_host(
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__API__WORKERS": str(workers),
             "AIRFLOW__BITRIX24__DISPATCHER": "api_server" if dispatches else "command",
+            f"AIRFLOW_CONN_{CONN_ID.upper()}": json.dumps(CONNECTION),
         },
     )
-    extra = f'{{"application_token": "{APPLICATION_TOKEN}", "member_id": "{MEMBER_ID}"}}'
-    connection = ["--conn-type", "bitrix24", "--conn-host", "example.bitrix24.com"]
-    connection += ["--conn-login", "1", "--conn-password", "webhook-code", "--conn-extra", extra]
-    _run(airflow, ["db", "migrate"])
-    _run(airflow, ["connections", "add", CONN_ID, *connection], ["dags", "reserialize"])
+    for command in ("db", "migrate"), ("dags", "reserialize"):
+        _run(airflow, *command)
     command = [sys.executable, "-m", "airflow", "api-server"]
     tree = ProcessTree(command, env=airflow.env, output=home / "api-server.log", cwd=home)
     host = ReceiverHost(f"{airflow.url}/bitrix24", tree)
@@ -98,19 +104,13 @@ def receiver_host(
         tree.stop()
 
 
-def _run(airflow: LocalAirflow, *commands: list[str]) -> None:
-    """Run commands of Airflow at the same time, most of which is their start."""
-    output = airflow.home / "commands.log"
-    with output.open("a") as log:
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-m", "airflow", *command], env=airflow.env, stdout=log, stderr=log
-            )
-            for command in commands
-        ]
-        for command, process in zip(commands, running, strict=True):
-            if process.wait() != 0:
-                raise RuntimeError(f"airflow {command[0]} {command[1]} failed\n{output.read_text()[-3000:]}")
+def _run(airflow: LocalAirflow, *arguments: str) -> None:
+    command = [sys.executable, "-m", "airflow", *arguments]
+    done = subprocess.run(
+        command, env=airflow.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"airflow {' '.join(arguments)} failed\n{done.stdout[-3000:]}")
 
 
 def _wait_until_it_answers(host: ReceiverHost, home: Path) -> None:

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,11 @@ os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__BITRIX24__SHARED_LIMITS"] = os.path.join(_home.name, "limits")
 os.environ["AIRFLOW__CORE__FERNET_KEY"] = "dGVzdHMgZW5jcnlwdCB3aXRoIHRoaXMgZml4ZWQga2U="
+
+# Tests start some two hundred processes of Airflow.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent / "start"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 SECRETS_MASKERS = (
     "airflow._shared.secrets_masker",
