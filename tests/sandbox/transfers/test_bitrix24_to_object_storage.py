@@ -212,17 +212,17 @@ def test_it_takes_the_same_memory_however_long_the_list_is(
     monkeypatch.setattr(Bitrix24Hook, "pages", pages)
     # It remembers what it is asked.
     monkeypatch.setattr(portal, "record", lambda request: None)
-    monkeypatch.setattr(_formats, "_ROWS_AT_A_TIME", 2000)
-    portal.add_records("lead", 20_000)
-    write(15_000)
+    monkeypatch.setattr(_formats, "_ROWS_AT_A_TIME", 800)
+    portal.add_records("lead", 8_000)
+    write(6_000)
     tracemalloc.start()
     try:
-        few, peak_of_few = peak(15_000)
+        few, peak_of_few = peak(6_000)
         many, peak_of_many = peak(0)
     finally:
         tracemalloc.stop()
 
-    assert (few, many) == (5_000, 20_000)
+    assert (few, many) == (2_000, 8_000)
     assert peak_of_many < 1.5 * peak_of_few
 
 
