@@ -50,6 +50,23 @@ def own_clock() -> Callable[[], float]:
     return time.monotonic
 
 
+class FreeClock:
+    """A clock that runs on instead of letting anybody sleep: for portals without limits."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        self._skipped += seconds
+
+    async def asleep(self, seconds: float) -> None:
+        self._skipped += seconds
+        await asyncio.sleep(0)
+
+
 def by_hand(credentials, call, options):
     """Perform a conversation with the standard library alone."""
     patience = Patience(
@@ -88,7 +105,8 @@ def blocking(credentials, call, options):
     patience = Patience(
         **{name: options.pop(name) for name in list(options) if name in Patience.__dataclass_fields__}
     )
-    with Bitrix24Client(credentials, patience=patience, clock=own_clock(), **options) as client:
+    clock = FreeClock()
+    with Bitrix24Client(credentials, patience=patience, clock=clock, sleep=clock.sleep, **options) as client:
         return client.call(call.method, call.params, repeatable=call.repeatable)
 
 
@@ -96,10 +114,11 @@ def in_a_loop(credentials, call, options):
     patience = Patience(
         **{name: options.pop(name) for name in list(options) if name in Patience.__dataclass_fields__}
     )
+    clock = FreeClock()
 
     async def run():
         async with AsyncBitrix24Client(
-            credentials, patience=patience, clock=own_clock(), **options
+            credentials, patience=patience, clock=clock, sleep=clock.asleep, **options
         ) as client:
             return await client.call(call.method, call.params, repeatable=call.repeatable)
 
@@ -135,23 +154,6 @@ def closed_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-class FreeClock:
-    """A clock that runs on instead of letting anybody sleep: for portals without limits."""
-
-    def __init__(self) -> None:
-        self._skipped = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self._skipped
-
-    def sleep(self, seconds: float) -> None:
-        self._skipped += seconds
-
-    async def asleep(self, seconds: float) -> None:
-        self._skipped += seconds
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
