@@ -324,16 +324,33 @@ class Bitrix24Client(BaseClient[TokenStore]):
     def _forget_connections(self) -> None:
         self._http = None
 
-    def _whole(self, conversation: Conversation[Any]) -> Any:
-        """Hold a conversation in a thread of its own: no signal, such as that of a time limit, ends it midway."""
-        from concurrent.futures import ThreadPoolExecutor, wait
+    def _whole(self, conversation: Conversation[_T]) -> _T:
+        """Hold a conversation in a thread of its own: no signal, such as that of a time limit, ends it midway.
+
+        It begins when this thread has come to where it waits for the end of it; a signal before ends it unbegun.
+        """
+        from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+        awaited, given_up = threading.Event(), threading.Event()
+
+        def hold() -> _T:
+            awaited.wait()
+            if given_up.is_set():
+                raise _AbandonedError
+            return self._hold(conversation)
 
         pool = ThreadPoolExecutor(1, thread_name_prefix="bitrix24")
-        future = pool.submit(self._hold, conversation)
+        future: Future[_T] | None = None
         try:
+            future = pool.submit(hold)
+            awaited.set()
             return future.result()
         except BaseException:
-            wait([future])
+            if not awaited.is_set():
+                given_up.set()
+            awaited.set()  # Once more: a signal may have come before the thread was told.
+            if future is not None:
+                wait([future])
             raise
         finally:
             pool.shutdown(wait=False)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -270,6 +271,25 @@ class TestWhoIsInterruptedWhileTheTokensAreRenewed:
         finally:
             sender.join()
             signal.signal(signal.SIGUSR1, usual)
+
+    def test_by_a_signal_that_comes_before_it_is_waited_for(
+        self, portal, portal_app, firm_store, monkeypatch
+    ):
+        before = firm_store.load().refresh_token
+        submit = ThreadPoolExecutor.submit
+
+        def interrupted(*arguments):
+            submit(*arguments)
+            time.sleep(0.5)
+            raise Interrupted
+
+        with Bitrix24Client(portal_app, token_store=firm_store) as client:
+            monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+            with pytest.raises(Interrupted):
+                client.call("profile")
+            monkeypatch.undo()
+            assert firm_store.load().refresh_token == portal.application.refresh_token == before
+            assert client.call("profile").result["ID"] == "1"
 
     def test_by_a_cancellation(self, portal, portal_app, portal_tokens):
         store = LoopStore(portal_tokens)
