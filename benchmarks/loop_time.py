@@ -56,7 +56,7 @@ def main() -> None:
         __doc__,
         processes=Size(20, 2, "one after the other"),
         together=Size(10, 2, "at once"),
-        calls=Size(200, 10, "calls whose responses are measured, of each series"),
+        calls=Size(200, 4, "calls whose responses are measured, of each series"),
         pause=Size(0.25, 0.25, "seconds between two calls while Airflow works: a busy portal, not a flood"),
     )
     options = sizes.parse_args()

@@ -40,7 +40,7 @@ settings.load_profile("busy")
 
 def pytest_xdist_auto_num_workers() -> int:
     """Use more workers than processors: two of them wait for a real Airflow most of the time."""
-    return len(os.sched_getaffinity(0)) + 2
+    return len(os.sched_getaffinity(0)) + 3
 
 
 @pytest.fixture(scope="session")

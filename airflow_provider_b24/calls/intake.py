@@ -199,20 +199,29 @@ class Intake:
 
 
 def _tell(portion: Sequence[_Waiting], new: set[str] | Exception) -> None:
-    """Resolve what the requests wait for, with one wake-up for each event loop."""
+    """Resolve what the requests wait for, with one wake-up for each event loop.
 
-    def resolve(some: Sequence[_Waiting]) -> None:
-        for one in some:
-            if one.future.done():
-                continue
-            if isinstance(new, Exception):
-                one.future.set_exception(new)
-            else:
-                one.future.set_result(one.call.id in new)
-
-    for loop in {one.loop for one in portion}:
+    :param new: the ids of the calls that were not on record before: each is new to the first of those that posted it.
+    """
+    outcomes: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], bool | Exception]]] = {}
+    told: set[str] = set()
+    for one in portion:
+        outcome = new if isinstance(new, Exception) else one.call.id in new and one.call.id not in told
+        told.add(one.call.id)
+        outcomes.setdefault(one.loop, []).append((one.future, outcome))
+    for loop, some in outcomes.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(resolve, [one for one in portion if one.loop is loop])
+            loop.call_soon_threadsafe(_resolve, some)
+
+
+def _resolve(outcomes: Sequence[tuple[asyncio.Future[bool], bool | Exception]]) -> None:
+    for future, outcome in outcomes:
+        if future.done():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 def _add_refusals(refused: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:

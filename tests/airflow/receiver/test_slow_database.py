@@ -93,6 +93,28 @@ def test_calls_to_a_slow_database_are_all_on_record_once(impatient, call_fields,
     assert settled(impatient, on_record, 60) == Counter(f"t{number}" for number in range(60))
 
 
+def test_a_call_that_waits_several_times_is_new_once(
+    portal_connection, call_fields, on_record, brake, tmp_path
+):
+    portal_connection()
+    with (
+        TestClient(create_app(spool_folder=tmp_path / "spool", database_seconds=60)) as receiver,
+        ThreadPoolExecutor(11) as pool,
+    ):
+        assert (
+            receiver.post(ROUTE, data=call_fields | {"auth[application_token]": "wrong"}).status_code == 403
+        )
+        brake.hang()
+        posted = [
+            pool.submit(receiver.post, ROUTE, data=call_fields | {"event_token": token})
+            for token in ["first", *["again"] * 10]
+        ]
+        time.sleep(1)
+        brake.let_go.set()
+        assert Counter(one.result().status_code for one in posted) == {202: 2, 200: 9}
+    assert len(on_record()) == 2
+
+
 def test_calls_to_a_database_that_hangs_are_all_on_record_once(impatient, call_fields, on_record, brake):
     brake.hang()
     responses = post_all(impatient, call_fields, 60)
