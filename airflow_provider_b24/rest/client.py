@@ -51,6 +51,17 @@ class _AbandonedError(Exception):
     """The conversation is not held any further: whoever waited for it is gone."""
 
 
+class _Abandoned(threading.Event):
+    """Set when nobody waits any longer for conversations that other threads hold: they send nothing more then.
+
+    Its lock is held as long as one of them does what has to be done as a whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finishing = threading.Lock()
+
+
 class Bitrix24Client(BaseClient[TokenStore]):
     """A client for one portal, see :class:`~airflow_provider_b24.rest._base_client.BaseClient`.
 
@@ -253,10 +264,10 @@ class Bitrix24Client(BaseClient[TokenStore]):
     ) -> None:
         self.close()
 
-    def _hold(self, conversation: Conversation[_T], abandoned: threading.Event | None = None) -> _T:
+    def _hold(self, conversation: Conversation[_T], abandoned: _Abandoned | None = None) -> _T:
         """Hold a conversation that hands out no pages.
 
-        :param abandoned: set by whoever waits for it no longer: nothing more is sent then.
+        :param abandoned: whether somebody still waits for it, if it is held in a thread of its own.
         """
         try:
             action = next(conversation)
@@ -268,7 +279,7 @@ class Bitrix24Client(BaseClient[TokenStore]):
         finally:
             conversation.close()
 
-    def _perform(self, action: Action, abandoned: threading.Event | None = None) -> Any:
+    def _perform(self, action: Action, abandoned: _Abandoned | None = None) -> Any:
         if isinstance(action, (LoadTokens, StoreTokens)):
             # Also of an abandoned conversation: a new pair of tokens exists nowhere else.
             store = self._store_to_use(action)
@@ -294,10 +305,15 @@ class Bitrix24Client(BaseClient[TokenStore]):
         if isinstance(action, Together):
             return self._together(action.conversations)
         if isinstance(action, Whole):
-            return self._whole(action.conversation)
+            if abandoned is None:
+                return self._whole(action.conversation)
+            with abandoned.finishing:
+                if abandoned.is_set():
+                    raise _AbandonedError
+                return self._hold(action.conversation)
         return None
 
-    def _wait(self, seconds: float, abandoned: threading.Event | None) -> None:
+    def _wait(self, seconds: float, abandoned: _Abandoned | None) -> None:
         if self._sleep is not None:
             self._sleep(seconds)
         elif abandoned is not None:
@@ -308,18 +324,19 @@ class Bitrix24Client(BaseClient[TokenStore]):
     def _together(self, conversations: Sequence[Conversation[Any]]) -> list[Any]:
         """Hold conversations in threads of their own.
 
-        What ends the wait for them, such as the time limit of a task, does not wait for the requests under way; the
-        threads send no further one.
+        What ends the wait for them, such as the time limit of a task, does not wait for the requests under way, but for
+        the renewal of tokens; the threads send no further request.
         """
         from concurrent.futures import ThreadPoolExecutor
 
-        abandoned = threading.Event()
+        abandoned = _Abandoned()
         pool = ThreadPoolExecutor(len(conversations), thread_name_prefix="bitrix24")
         try:
             return list(pool.map(lambda conversation: self._hold(conversation, abandoned), conversations))
         finally:
             abandoned.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            with abandoned.finishing:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _forget_connections(self) -> None:
         self._http = None

@@ -249,7 +249,12 @@ class TestWhoIsInterruptedWhileTheTokensAreRenewed:
     def wait_for_renewal(self, portal):
         portal.wait_until(lambda: portal.application.refresh_token != self.before)
 
-    def test_by_a_signal(self, portal, portal_app, firm_store):
+    @pytest.mark.parametrize(
+        "do",
+        [lambda client: client.call("profile"), lambda client: client.batch([("profile", {})] * 120)],
+        ids=["in a call", "in requests at the same time"],
+    )
+    def test_by_a_signal(self, portal, portal_app, firm_store, do):
         self.before = firm_store.load().refresh_token
 
         def end(*_):
@@ -265,7 +270,7 @@ class TestWhoIsInterruptedWhileTheTokensAreRenewed:
             with Bitrix24Client(portal_app, token_store=firm_store) as client:
                 sender.start()
                 with pytest.raises(Interrupted):
-                    client.call("profile")
+                    do(client)
                 assert firm_store.load().refresh_token == portal.application.refresh_token
                 assert client.call("profile").result["ID"] == "1"
         finally:
