@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,6 +164,7 @@ def call_robot(metadata_database: Any, bitrix: SandboxPortal, make_robot: Any) -
 
     :param dag: the robot; it need not be published.
     :param sent: how many seconds ago.
+    :param then: steps of the process after the robot.
     """
     plain = make_robot()
 
@@ -176,6 +177,7 @@ def call_robot(metadata_database: Any, bitrix: SandboxPortal, make_robot: Any) -
         sent: float = 0.0,
         waits: str = "Y",
         on_record: bool = True,
+        then: Sequence[Any] = (),
         **properties: Any,
     ) -> Called:
         definition = definition_of(dag or plain)
@@ -188,7 +190,7 @@ def call_robot(metadata_database: Any, bitrix: SandboxPortal, make_robot: Any) -
             bitrix.robot_registry.delete("robot", client_id, registration)
         bitrix.robot_registry.add("robot", client_id, registration)
         step = CallRobot(definition.code, {"model": "deep"} | properties, timeout_duration=timeout, name="A1")
-        process = bitrix.start_process([step])
+        process = bitrix.start_process([step, *then])
         fields = next(one for one in bitrix.calls if one.fields["workflow_id"] == process.id).fields
         at = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=sent)
         if sent:
