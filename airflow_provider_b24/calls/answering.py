@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from airflow_provider_b24._airflow.database import changed_rows, reading, writing
 from airflow_provider_b24.calls import metrics
 from airflow_provider_b24.calls.changes import (
+    DISPATCHER,
     REPLY,
     StoredAnswer,
     change,
@@ -53,6 +54,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
 _LONGEST_LOCK = 10.0
 """Seconds. A process is locked while one request works on it, a minute at most."""
 _GRACE = dt.timedelta(seconds=5)
+_OVER = "the process stopped waiting by its own limit"
 
 
 class AnswerRefusedError(Exception):
@@ -66,11 +68,13 @@ class Claimed:
     :param call: the call's row.
     :param event_token: whom it is for.
     :param answer: what is sent.
+    :param at: when it was claimed, before it is sent.
     """
 
     call: Any
     event_token: str = field(repr=False)
     answer: StoredAnswer
+    at: dt.datetime
 
 
 @dataclass(slots=True)
@@ -118,27 +122,20 @@ class Sender:
 
     def _claim_one(self, call: Any, run: SeenRun, session: Session) -> Claimed | None:
         now = now_utc()
+        maybe = _lost_attempt(call)
+        call = _with_values(call, maybe)
         step = next_step(run, answer_by=call.answer_by, process_ends_at=call.process_ends_at, now=now)
         if isinstance(step, Answered) and (
-            call.answering == "failure-answered" or (call.maybe_sent_at is None and call.leased_until is None)
+            call.answering == "failure-answered" or call.maybe_sent_at is None
         ):
             note_answered(call, step, session)
             return None
-        if call.process_ends_at is not None and now >= call.process_ends_at + _GRACE:
-            settle(
-                call,
-                "too-late",
-                session,
-                reason=_with_error("the process stopped waiting by its own limit", call),
-            )
+        if _is_over(call, now):
+            _settle_over(call, session)
             return None
-        if call.leased_until is not None and call.maybe_sent_at is None:
-            # Whoever had claimed it has died, perhaps between sending and writing that down.
-            maybe = {"maybe_sent_at": call.leased_until - _LEASE, "maybe_sent_by": call.answering_by}
-        else:
-            maybe = {}
-        may_have_arrived = bool(maybe) or call.maybe_sent_at is not None
-        is_for_reply_again = call.state == "running" and not isinstance(step, Owed) and not may_have_arrived
+        is_for_reply_again = (
+            call.state == "running" and not isinstance(step, Owed) and call.maybe_sent_at is None
+        )
         if is_for_reply_again and call.answering == "failure-answered":
             give_back(call, session)
             return None
@@ -151,7 +148,7 @@ class Sender:
         if not self._lease(call, session, now, **maybe):
             return None
         tell_run(call, session, AnswerMark(call.answering_by, now))
-        return Claimed(_with_values(call, maybe), token, answer)
+        return Claimed(call, token, answer, now)
 
     def _lease(self, call: Any, session: Session, now: dt.datetime, **values: Any) -> bool:
         """Take the lease of a call, unless someone else has it; SQLite locks no rows."""
@@ -172,16 +169,22 @@ class Sender:
                 raise AnswerRefusedError(f"There is no call {call_id}. List calls with: airflow-b24 calls")
             if call.state not in OPEN_STATES:
                 raise AnswerRefusedError(f"Nothing was sent: {_how_it_ended(call)}")
-            run = look_at([call_id], session)[call_id]
+            if not call.waits:
+                raise AnswerRefusedError(
+                    "Nothing was sent: the process does not wait for an answer. Its run starts when its DAG is there."
+                )
+            run, now = look_at([call_id], session)[call_id], now_utc()
+            claimed: Claimed | str
             if (note := AnswerNote.from_xcom(run.note)) is not None and note.outcome == "delivered":
                 note_answered(call, Answered(note), session)
-                claimed = None
+                claimed = "the process has been answered by its run's task reply."
+            elif _is_over(call, now) and (call.leased_until is None or call.leased_until <= now):
+                _settle_over(_with_values(call, _lost_attempt(call)), session)
+                claimed = f"nobody waits any more: {_OVER}."
             else:
                 claimed = self._claim_for(call, note, user, answer, session)
-        if claimed is None:
-            raise AnswerRefusedError(
-                "Nothing was sent: the process has been answered by its run's task reply."
-            )
+        if isinstance(claimed, str):
+            raise AnswerRefusedError(f"Nothing was sent: {claimed}")
         return claimed
 
     def _claim_for(
@@ -201,13 +204,17 @@ class Sender:
                 raise AnswerRefusedError(
                     "Nothing was sent: the run's task reply is sending its answer now. Look again in a minute."
                 )
-            values |= {"maybe_sent_at": note.at, "maybe_sent_by": REPLY, "reason": UNCERTAIN.format(note.at)}
+            maybe = {"maybe_sent_at": note.at, "maybe_sent_by": REPLY}
+        else:
+            maybe = _lost_attempt(call)
+        if earlier := _earlier_attempt(_with_values(call, maybe)):
+            values |= maybe | {"reason": earlier}
         if not self._lease(call, session, now, **values):
             raise AnswerRefusedError(
                 "Nothing was sent: the dispatcher is answering this call in this moment. Look again in a minute."
             )
         tell_run(call, session, AnswerMark(by, now))
-        return Claimed(_with_values(call, values), token, answer)
+        return Claimed(_with_values(call, values), token, answer, now)
 
     @staticmethod
     def _token_of(call: Any) -> str:
@@ -228,15 +235,17 @@ class Sender:
 
     def _record(self, one: Claimed, outcome: Exception | None, session: Session) -> None:
         call, now = one.call, now_utc()
-        if outcome is None:
-            reason = call.reason
+        if outcome is None and call.process_ends_at is not None and one.at >= call.process_ends_at:
+            # The portal says the same to a process that has gone on by itself.
+            _settle_over(call, session)
+        elif outcome is None:
             settle(
                 call,
                 call.answering,
                 session,
                 answered_by=call.answering_by,
                 answered_at=now,
-                reason=reason,
+                reason=call.reason,
                 answer=one.answer,
             )
         elif isinstance(outcome, EventTokenError):
@@ -263,15 +272,14 @@ class Sender:
                 last_error=str(error),
             )
             return
-        by_reply = call.maybe_sent_by == REPLY
         settle(
             call,
-            "answered" if by_reply else call.answering,
+            {REPLY: "answered", DISPATCHER: "failure-answered"}.get(call.maybe_sent_by, "answered-by-hand"),
             session,
             answered_by=call.maybe_sent_by,
             answered_at=call.maybe_sent_at,
             reason="an earlier attempt may have arrived, and nobody waits any more: it counts as delivered",
-            answer=None if by_reply else one.answer,
+            answer=one.answer if call.maybe_sent_by == call.answering_by else None,
         )
 
     def _postpone(
@@ -293,6 +301,8 @@ class Sender:
             "last_error": error,
             "leased_by": None,
             "leased_until": None,
+            "maybe_sent_at": call.maybe_sent_at,
+            "maybe_sent_by": call.maybe_sent_by,
         }
         if maybe_sent and call.maybe_sent_at is None:
             values |= {"maybe_sent_at": now, "maybe_sent_by": call.answering_by}
@@ -310,6 +320,36 @@ def _is_open(now: dt.datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 def _is_due(now: dt.datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (*_is_open(now), call_table.c.answering.is_not(None), call_table.c.due_at <= now)
+
+
+def _lost_attempt(call: Any) -> dict[str, Any]:
+    """Give what is to be noted of a lease whose holder has died: he may have sent the answer."""
+    if call.leased_until is None or call.maybe_sent_at is not None:
+        return {}
+    return {"maybe_sent_at": call.leased_until - _LEASE, "maybe_sent_by": call.answering_by}
+
+
+def _earlier_attempt(call: Any) -> str | None:
+    """Say that an earlier attempt may have arrived, and whose it was."""
+    if call.maybe_sent_at is None:
+        return None
+    if call.maybe_sent_by == REPLY:
+        return UNCERTAIN.format(call.maybe_sent_at)
+    who = str(call.maybe_sent_by).removeprefix("hand:")
+    who = "the dispatcher" if who == DISPATCHER else who
+    return f"an answer of {who}, sent at {call.maybe_sent_at:%Y-%m-%d %H:%M:%S} UTC, may have come first"
+
+
+def _is_over(call: Any, now: dt.datetime) -> bool:
+    """Tell whether the process has gone on by its own limit, whatever the clocks differ."""
+    return call.process_ends_at is not None and now >= call.process_ends_at + _GRACE
+
+
+def _settle_over(call: Any, session: Session) -> None:
+    reason, earlier = _with_error(_OVER, call), _earlier_attempt(call)
+    if earlier is not None and earlier not in reason:
+        reason = f"{reason}; {earlier}"
+    settle(call, "too-late", session, reason=reason)
 
 
 def _with_values(call: Any, values: dict[str, Any]) -> Any:
