@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_b24.operators._values import read_list
+from airflow_provider_b24.operators.bizproc import workflow_id_of
 from airflow_provider_b24.sensors.rest import Bitrix24MethodSensor
 
 _ALL_DONE = "result and not (result | map(attribute='STATUS') | map('int') | select('equalto', 0) | list)"
@@ -33,8 +34,11 @@ class BizprocWorkflowSensor(Bitrix24MethodSensor):
         self.workflow_id = workflow_id
 
     def parameters_to_send(self) -> dict[str, Any]:
-        """Ask for this workflow."""
-        return {"SELECT": ["ID"], "FILTER": {"ID": self.workflow_id}}
+        """Ask for this workflow.
+
+        :raises AirflowFailException: when ``workflow_id`` is empty.
+        """
+        return {"SELECT": ["ID"], "FILTER": {"ID": workflow_id_of(self.workflow_id)}}
 
 
 class BizprocTaskSensor(Bitrix24MethodSensor):
@@ -62,11 +66,12 @@ class BizprocTaskSensor(Bitrix24MethodSensor):
     def parameters_to_send(self) -> dict[str, Any]:
         """Ask for the tasks of this workflow.
 
+        :raises AirflowFailException: when ``workflow_id`` is empty.
         :raises ValueError: when ``select`` is no list of names.
         """
         name = self.select.strip() if isinstance(self.select, str) else ""
         more = [name] if _FIELD.fullmatch(name) else read_list(self.select, "select")
         return {
             "SELECT": ["ID", "NAME", "STATUS", "USER_ID", *more],
-            "FILTER": {"WORKFLOW_ID": self.workflow_id},
+            "FILTER": {"WORKFLOW_ID": workflow_id_of(self.workflow_id)},
         }

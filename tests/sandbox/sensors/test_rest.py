@@ -306,6 +306,14 @@ def test_a_workflow_is_waited_for_until_it_ends(portal, wait, soon):
     assert wait(BizprocWorkflowSensor, workflow_id=process.id) == []
 
 
+@pytest.mark.parametrize("workflow_id", ["{{ None }}", " ", None])
+@pytest.mark.parametrize("sensor", [BizprocWorkflowSensor, BizprocTaskSensor])
+def test_a_workflow_without_an_id_is_not_waited_for(portal, wait, sensor, workflow_id):
+    with pytest.raises(AirflowFailException, match="workflow_id is empty"):
+        wait(sensor, workflow_id=workflow_id, timeout=0.2)
+    assert portal.requests == []
+
+
 @pytest.mark.parametrize("select", ["{{ params.fields }}", ["DESCRIPTION"], "DESCRIPTION", '["DESCRIPTION"]'])
 def test_the_fields_of_a_task_may_be_a_template(portal, run_task, select):
     sensor = BizprocTaskSensor(task_id="wait", workflow_id="{{ dag_run.conf['id'] }}", select=select)
