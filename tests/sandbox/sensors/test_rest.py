@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseSensorOperator,
     TaskDeferred,
 )
 
@@ -110,6 +111,17 @@ def test_a_value_that_cannot_be_sent_fails_at_once(portal, wait):
 def test_soft_fail_skips(wait):
     with pytest.raises(AirflowSkipException):
         wait(Bitrix24MethodSensor, method="no.such.method", soft_fail=True)
+
+
+@pytest.mark.parametrize("softness", ["soft_fail", "never_fail"])
+def test_what_fails_later_skips_too(portal, wait, soon, softness, monkeypatch):
+    # Some versions do nothing, or not as much, around a task that is resumed.
+    monkeypatch.delattr(BaseSensorOperator, "resume_execution")
+    soon(portal.add_records, "lead", 1)
+    with pytest.raises(AirflowSkipException):
+        wait(
+            Bitrix24MethodSensor, method="crm.lead.list", condition="result[0].ID + 1 > 1", **{softness: True}
+        )
 
 
 def test_a_condition_that_is_no_expression_fails_when_the_dag_is_parsed():
