@@ -347,19 +347,43 @@ def test_a_template_may_give_all_parameters(portal, rendered):
     assert portal.requests[0].parameters == {"filter": {"TITLE": "late"}}
 
 
-def test_people_are_waited_for_until_they_have_decided(portal, wait, soon):
-    process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
+@pytest.fixture
+def approve(portal):
+    """Approve the oldest task."""
 
     def approve():
         import requests
 
-        [task] = portal.tasks
         requests.post(
             portal.webhook.url + "bizproc.task.complete",
-            json={"TASK_ID": task.id, "STATUS": 1, "COMMENT": "fine"},
+            json={"TASK_ID": portal.tasks[0].id, "STATUS": 1, "COMMENT": "fine"},
             timeout=10,
         ).raise_for_status()
 
+    return approve
+
+
+def test_people_are_waited_for_until_they_have_decided(portal, wait, soon, approve):
+    process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
     soon(approve)
     [task] = wait(BizprocTaskSensor, workflow_id=process.id)
     assert str(task["STATUS"]) == "1"
+
+
+def test_all_tasks_are_waited_for_however_many_there_are(portal, wait, soon, approve):
+    process = portal.start_process([question := AskPerson(1, "Approve?"), Finish()])
+    for number in range(120):
+        portal.task_list.create(process, question, "A1", portal.clock.now()).status = number % 2 + 1
+    soon(approve)
+    tasks = wait(BizprocTaskSensor, workflow_id=process.id)
+    assert [task["ID"] for task in tasks] == [str(task.id) for task in reversed(portal.tasks)]
+    assert {task["STATUS"] for task in tasks} == {"1", "2"}
+
+
+def test_a_task_of_many_people_is_returned_with_all_of_them(portal, wait):
+    process = portal.start_process([question := AskPerson(1, "Approve?"), Finish()])
+    asked = [portal.task_list.create(process, question, "A1", portal.clock.now()) for _ in range(119)]
+    for person, task in enumerate([portal.tasks[0], *asked], 1):
+        task.id, task.user_id, task.status = 1, person, 1
+    tasks = wait(BizprocTaskSensor, workflow_id=process.id)
+    assert sorted(int(task["USER_ID"]) for task in tasks) == list(range(1, 121))
