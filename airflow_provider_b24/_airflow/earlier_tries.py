@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_b24._airflow.xcoms import delete_xcom, place_of, write_xcom
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -43,20 +45,11 @@ class TryMark:
         if self._store is not None:
             self._store.set(self._key, self._ti.try_number)
             return
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        BaseXCom.set(key=self._key, value=self._ti.try_number, **self._place())
+        write_xcom(self._key, self._ti.try_number, place_of(self._ti))
 
     def take_back(self) -> None:
         """Remove the mark."""
         if self._store is not None:
             self._store.delete(self._key)
             return
-        from airflow.sdk.bases.xcom import BaseXCom
-
-        BaseXCom.delete(key=self._key, **self._place())
-
-    def _place(self) -> dict[str, Any]:
-        ti = self._ti
-        map_index = -1 if ti.map_index is None else ti.map_index
-        return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index}
+        delete_xcom(self._key, place_of(self._ti))

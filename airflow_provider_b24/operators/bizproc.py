@@ -394,7 +394,7 @@ class BizprocWorkflowTerminateOperator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Stop the workflow."""
-        params = {"ID": self.workflow_id} | ({"STATUS": self.status} if self.status else {})
+        params = {"ID": workflow_id_of(self.workflow_id)} | ({"STATUS": self.status} if self.status else {})
         with fail_at_once_unless_retryable(), self.hook as hook:
             hook.call("bizproc.workflow.terminate", params)
 
@@ -416,5 +416,19 @@ class BizprocWorkflowKillOperator(Bitrix24BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Delete the workflow."""
+        workflow_id = workflow_id_of(self.workflow_id)
         with fail_at_once_unless_retryable(), self.hook as hook:
-            hook.call("bizproc.workflow.kill", {"ID": self.workflow_id})
+            hook.call("bizproc.workflow.kill", {"ID": workflow_id})
+
+
+def workflow_id_of(rendered: object) -> str:
+    """Read what ``workflow_id`` was rendered to: a portal takes none for a process that is not there any more.
+
+    :raises AirflowFailException: when there is none; nothing was sent.
+    """
+    workflow_id = str(rendered).strip()
+    if workflow_id in ("", "None"):
+        raise AirflowFailException(
+            "Nothing was sent: workflow_id is empty. Its template found none, such as an XCom that is not there."
+        )
+    return workflow_id

@@ -92,9 +92,14 @@ class ExternalResultSensor(PunctualSensor):
         """Wait; return the delivered object."""
         return self.execute_complete(context) if self.deferrable else super().execute(context)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
-        """Look at what is there, whatever woke the task; wait on if it was nothing."""
-        expected = self._expected(context)
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, *, started_at: float | None = None
+    ) -> Any:
+        """Look at what is there, whatever woke the task; wait on if it was nothing.
+
+        :param started_at: when the wait began, in Unix time; ``None`` if it begins now.
+        """
+        expected = self._expected(context, started_at)
         with self._skip_if_soft():
             decision = expected.look(time.time())
             if decision.outcome is not Outcome.WAIT:
@@ -104,6 +109,8 @@ class ExternalResultSensor(PunctualSensor):
         return self.defer(
             trigger=ExternalResultTrigger(**asdict(expected)),
             method_name="execute_complete",
+            # A task that is resumed has a new start date before Airflow 3.2, as a rescheduled one has in each version.
+            kwargs={"started_at": expected.started_at},
             # Not the deadline, which the trigger keeps itself: what ends the wait when no triggerer is alive.
             timeout=timedelta(seconds=max(expected.ends_at - time.time(), 0) + _SAFETY_NET_SECONDS),
         )
@@ -141,17 +148,18 @@ class ExternalResultSensor(PunctualSensor):
                 f"The sensor's schema is no JSON Schema: {error.message[:500]}"
             ) from None
 
-    def _expected(self, context: Context) -> ExpectedResult:
+    def _expected(self, context: Context, started_at: float | None = None) -> ExpectedResult:
         ti = context["ti"]
-        # A deferred task keeps its start date when it is resumed, a rescheduled one does not.
-        started = (self.reschedule and ti.get_first_reschedule_date(context)) or ti.start_date
+        if started_at is None:
+            started = (self.reschedule and ti.get_first_reschedule_date(context)) or ti.start_date
+            started_at = started.timestamp()
         return ExpectedResult(
             dag_id=ti.dag_id,
             run_id=ti.run_id,
             source_task_id=self.source_task_id,
             source_map_index=self._map_index(context),
-            started_at=started.timestamp(),
-            timeout_at=started.timestamp() + self.timeout,
+            started_at=started_at,
+            timeout_at=started_at + self.timeout,
             patience_ends_at=patience_ends_at(context["dag_run"].conf),
             heartbeat_timeout=self.heartbeat_timeout,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,13 +91,8 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         deadline = time.time() + self.timeout
-        try:
+        with self._skip_if_soft():
             asked = self.poke(context)
-        except AirflowFailException as error:
-            # As the base class does for the other modes, and for what the triggerer reports.
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipped instead of failed. {error}") from error
-            raise
         if asked:
             return asked.xcom_value
         return self._defer(deadline, asked.xcom_value)
@@ -135,16 +131,30 @@ class Bitrix24MethodSensor(BaseSensorOperator):
         """Judge what the triggerer saw."""
         from airflow_provider_b24.triggers._events import error_of
 
-        if error := error_of(event):
-            with fail_at_once_unless_retryable():
-                raise error
-        if event["status"] == "timeout":
-            raise AirflowSensorTimeout(
-                f"{self.method} did not answer what this task waits for within {self.timeout:g} seconds."
-            )
-        if self._holds(event["result"]):
-            return event["result"]
+        with self._skip_if_soft():
+            if error := error_of(event):
+                with fail_at_once_unless_retryable():
+                    raise error
+            if event["status"] == "timeout":
+                raise AirflowSensorTimeout(
+                    f"{self.method} did not answer what this task waits for within {self.timeout:g} seconds."
+                )
+            if self._holds(event["result"]):
+                return event["result"]
         return self._defer(event["deadline"], event["result"])
+
+    @contextmanager
+    def _skip_if_soft(self) -> Iterator[None]:
+        """Do in deferrable mode what the base class does around ``poke``.
+
+        Around a task that is resumed, Airflow 3.0 and early 3.1 do it for ``soft_fail`` alone.
+        """
+        try:
+            yield
+        except (AirflowSensorTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped instead of failed. {error}") from error
+            raise
 
     def _defer(self, deadline: float, judged: Any) -> None:
         from airflow_provider_b24.rest.encoding import plain

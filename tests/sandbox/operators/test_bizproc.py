@@ -19,6 +19,7 @@ from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
 from airflow_provider_b24.operators.bizproc import (
     BizprocActivityLogOperator,
     BizprocEventSendOperator,
+    BizprocWorkflowKillOperator,
     BizprocWorkflowStartOperator,
     BizprocWorkflowTerminateOperator,
 )
@@ -387,6 +388,19 @@ def test_a_workflow_that_is_stopped_by_a_call_whose_response_is_lost_is_stopped(
 def test_a_workflow_that_never_was_cannot_be_stopped(run_task):
     with pytest.raises(AirflowFailException, match="not found"):
         run_task(BizprocWorkflowTerminateOperator(task_id="stop", workflow_id="never.was"))
+
+
+@pytest.mark.parametrize("workflow_id", ["{{ None }}", " ", None])
+@pytest.mark.parametrize("operator", [BizprocWorkflowTerminateOperator, BizprocWorkflowKillOperator])
+def test_a_workflow_without_an_id_is_not_stopped(portal, run_task, operator, workflow_id):
+    with pytest.raises(AirflowFailException, match="workflow_id is empty"):
+        run_task(operator(task_id="stop", workflow_id=workflow_id))
+    assert portal.requests == []
+
+
+def test_a_workflow_is_deleted(portal, waiting_process, run_task):
+    run_task(BizprocWorkflowKillOperator(task_id="delete", workflow_id=f" {waiting_process.id} "))
+    assert portal.requests[-1].parameters == {"ID": waiting_process.id}
 
 
 def test_a_start_that_may_have_happened_is_not_repeated_by_anybody(portal, run_task):

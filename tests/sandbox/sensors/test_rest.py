@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseSensorOperator,
     TaskDeferred,
 )
 
@@ -110,6 +111,17 @@ def test_a_value_that_cannot_be_sent_fails_at_once(portal, wait):
 def test_soft_fail_skips(wait):
     with pytest.raises(AirflowSkipException):
         wait(Bitrix24MethodSensor, method="no.such.method", soft_fail=True)
+
+
+@pytest.mark.parametrize("softness", ["soft_fail", "never_fail"])
+def test_what_fails_later_skips_too(portal, wait, soon, softness, monkeypatch):
+    # Some versions do nothing, or not as much, around a task that is resumed.
+    monkeypatch.delattr(BaseSensorOperator, "resume_execution")
+    soon(portal.add_records, "lead", 1)
+    with pytest.raises(AirflowSkipException):
+        wait(
+            Bitrix24MethodSensor, method="crm.lead.list", condition="result[0].ID + 1 > 1", **{softness: True}
+        )
 
 
 def test_a_condition_that_is_no_expression_fails_when_the_dag_is_parsed():
@@ -306,6 +318,14 @@ def test_a_workflow_is_waited_for_until_it_ends(portal, wait, soon):
     assert wait(BizprocWorkflowSensor, workflow_id=process.id) == []
 
 
+@pytest.mark.parametrize("workflow_id", ["{{ None }}", " ", None])
+@pytest.mark.parametrize("sensor", [BizprocWorkflowSensor, BizprocTaskSensor])
+def test_a_workflow_without_an_id_is_not_waited_for(portal, wait, sensor, workflow_id):
+    with pytest.raises(AirflowFailException, match="workflow_id is empty"):
+        wait(sensor, workflow_id=workflow_id, timeout=0.2)
+    assert portal.requests == []
+
+
 @pytest.mark.parametrize("select", ["{{ params.fields }}", ["DESCRIPTION"], "DESCRIPTION", '["DESCRIPTION"]'])
 def test_the_fields_of_a_task_may_be_a_template(portal, run_task, select):
     sensor = BizprocTaskSensor(task_id="wait", workflow_id="{{ dag_run.conf['id'] }}", select=select)
@@ -327,19 +347,43 @@ def test_a_template_may_give_all_parameters(portal, rendered):
     assert portal.requests[0].parameters == {"filter": {"TITLE": "late"}}
 
 
-def test_people_are_waited_for_until_they_have_decided(portal, wait, soon):
-    process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
+@pytest.fixture
+def approve(portal):
+    """Approve the oldest task."""
 
     def approve():
         import requests
 
-        [task] = portal.tasks
         requests.post(
             portal.webhook.url + "bizproc.task.complete",
-            json={"TASK_ID": task.id, "STATUS": 1, "COMMENT": "fine"},
+            json={"TASK_ID": portal.tasks[0].id, "STATUS": 1, "COMMENT": "fine"},
             timeout=10,
         ).raise_for_status()
 
+    return approve
+
+
+def test_people_are_waited_for_until_they_have_decided(portal, wait, soon, approve):
+    process = portal.start_process([AskPerson(1, "Approve?"), Finish()])
     soon(approve)
     [task] = wait(BizprocTaskSensor, workflow_id=process.id)
     assert str(task["STATUS"]) == "1"
+
+
+def test_all_tasks_are_waited_for_however_many_there_are(portal, wait, soon, approve):
+    process = portal.start_process([question := AskPerson(1, "Approve?"), Finish()])
+    for number in range(120):
+        portal.task_list.create(process, question, "A1", portal.clock.now()).status = number % 2 + 1
+    soon(approve)
+    tasks = wait(BizprocTaskSensor, workflow_id=process.id)
+    assert [task["ID"] for task in tasks] == [str(task.id) for task in reversed(portal.tasks)]
+    assert {task["STATUS"] for task in tasks} == {"1", "2"}
+
+
+def test_a_task_of_many_people_is_returned_with_all_of_them(portal, wait):
+    process = portal.start_process([question := AskPerson(1, "Approve?"), Finish()])
+    asked = [portal.task_list.create(process, question, "A1", portal.clock.now()) for _ in range(119)]
+    for person, task in enumerate([portal.tasks[0], *asked], 1):
+        task.id, task.user_id, task.status = 1, person, 1
+    tasks = wait(BizprocTaskSensor, workflow_id=process.id)
+    assert sorted(int(task["USER_ID"]) for task in tasks) == list(range(1, 121))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from airflow.sdk.execution_time import task_runner
 
 from airflow_provider_b24._airflow import xcoms
+from airflow_provider_b24._airflow.earlier_tries import TryMark
 from airflow_provider_b24._airflow.xcoms import delete_of_earlier_tries
 
 
@@ -49,6 +50,12 @@ def test_it_deletes_nothing_that_came_in_its_own_time(deleted: list[Any]) -> Non
     assert len(deleted) == 1
     delete_of_earlier_tries("key", running(try_number=3))
     assert len(deleted) == 2
+
+
+@pytest.mark.usefixtures("_in_3_0")
+def test_a_mapped_task_takes_back_its_own_mark(deleted: list[Any]) -> None:
+    TryMark("mark", cast("Any", {"ti": running(try_number=1)})).take_back()
+    assert deleted == [("DeleteXCom", "mark", "dag", "run", "hand_out", 2)]
 
 
 @pytest.mark.parametrize(("version", "map_index"), [((3, 0), -1), ((3, 0), None), ((3, 1), 2)])
