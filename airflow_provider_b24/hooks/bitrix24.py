@@ -119,12 +119,14 @@ class Bitrix24Hook(BaseHook):
 
             connection = await sync_to_async(lambda: self.connection)()
             await sync_to_async(refuse_if_uninstalled)(connection)
-            self._async_client = AsyncBitrix24Client(
-                connection.credentials,
-                token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
-                reconnect=self._areconnect,
-                **self._client_options(connection),
-            )
+            # Another coroutine may have been as far in the meantime.
+            if self._async_client is None:
+                self._async_client = AsyncBitrix24Client(
+                    connection.credentials,
+                    token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
+                    reconnect=self._areconnect,
+                    **self._client_options(connection),
+                )
         return self._async_client
 
     def call(
