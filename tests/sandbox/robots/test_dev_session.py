@@ -100,6 +100,53 @@ def test_the_next_session_of_the_same_machine_takes_over_what_is_left(portal, fo
     assert codes(portal) == []
 
 
+def test_a_session_that_another_has_replaced_registers_and_removes_nothing_more(portal, folder, started):
+    folder.declare("one")
+    first = started()
+    folder.remove("one")
+    folder.declare("two")
+    second = started()
+    folder.declare("three")
+    with pytest.raises(
+        PrefixTakenError, match=r"Another `airflow-b24 dev` has the prefix 'ann' at this portal"
+    ):
+        first.apply(str(folder.path))
+    assert codes(portal) == ["dev.ann.two"]
+    second.release()
+    assert codes(portal) == []
+
+
+def test_of_two_who_take_a_prefix_before_either_has_robots_one_is_told(
+    portal, folder, session, started, on_machine
+):
+    folder.declare("one")
+    on_machine("ann@laptop")
+    ann = session()
+    ann.take()
+    on_machine("bob@desktop")
+    started()
+    on_machine("ann@laptop")
+    with pytest.raises(PrefixTakenError, match="that of bob@desktop; this one registers no more"):
+        ann.apply(str(folder.path))
+    assert ann.release() == []
+    assert codes(portal) == ["dev.ann.one"]
+
+
+def test_who_takes_a_prefix_at_the_same_moment_as_another_is_told_at_once(session, monkeypatch, on_machine):
+    note = DevSession._note
+
+    def overtaken(ann, value):
+        note(ann, value)
+        monkeypatch.setattr(DevSession, "_note", note)
+        on_machine("bob@desktop")
+        session().take()
+
+    on_machine("ann@laptop")
+    monkeypatch.setattr(DevSession, "_note", overtaken)
+    with pytest.raises(PrefixTakenError, match="that of bob@desktop"):
+        session().take()
+
+
 def test_a_prefix_of_somebody_else_is_refused(portal, folder, started, session, on_machine):
     folder.declare("one")
     on_machine("ann@laptop")
