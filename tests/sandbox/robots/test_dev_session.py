@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from airflow_provider_b24.dev import command
 from airflow_provider_b24.dev import session as module
+from airflow_provider_b24.dev.dag_files import AGAIN_SECONDS, DagFilesWatch
 from airflow_provider_b24.dev.session import DevSession, PrefixTakenError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.robots.dags_folder import read_dags_folder
@@ -185,3 +189,57 @@ def test_what_the_portal_does_not_remove_is_still_known_as_ones_own(portal, fold
     assert codes(portal) == ["dev.ann.one"]
     session().clean()
     assert codes(portal) == []
+
+
+@pytest.fixture
+def look(folder, monkeypatch):
+    """Look after the DAG files as the command does each second; Airflow's database says nothing here."""
+    now = [0.0]
+    monkeypatch.setattr("airflow_provider_b24.robots.parsed_dags.robot_dags", lambda _: {})
+    files = DagFilesWatch(str(folder.path), clock=lambda: now[0])
+
+    def look(session):
+        now[0] += AGAIN_SECONDS
+        command._look(session, SimpleNamespace(news=list), files, str(folder.path))
+
+    return look
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_change_that_the_portal_does_not_take_is_registered_when_it_does(
+    portal, folder, started, look, capsys
+):
+    one = started()
+    folder.declare("one")
+    portal.faults.add(AnswerStatus(500, "INTERNAL_SERVER_ERROR"), times=None)
+    look(one)
+    assert "The robots were not registered again, which is tried again in a moment" in capsys.readouterr().err
+    portal.faults.clear()
+    look(one)
+    assert codes(portal) == ["dev.ann.one"]
+    assert "Added robot dev.ann.one" in capsys.readouterr().err
+    asked = len(portal.requests)
+    look(one)
+    assert len(portal.requests) == asked
+
+
+def test_a_folder_that_is_away_for_a_moment_ends_nothing(portal, folder, started, look, tmp_path):
+    folder.declare("one")
+    one = started()
+    look(one)
+    folder.path.rename(tmp_path / "away")
+    look(one)
+    (tmp_path / "away").rename(folder.path)
+    look(one)
+    assert codes(portal) == ["dev.ann.one"]
+
+
+def test_files_that_contradict_each_other_are_told_once(folder, started, look, capsys):
+    one = started()
+    folder.declare("one")
+    folder.declare("one", file="two.py", dag_id="another")
+    for _ in range(3):
+        look(one)
+    assert (
+        capsys.readouterr().err.count("The robots were not registered again: Two robots have the code") == 1
+    )
