@@ -146,10 +146,18 @@ def _look(session: DevSession, calls: LiveCalls, files: DagFilesWatch, dags_fold
         for line in calls.news():
             print(line, flush=True)  # noqa: T201
         if files.have_changed():
-            _apply(session, dags_folder)
+            _register_again(session, dags_folder)
+            files.done()
     except SQLAlchemyError as error:
         _say(f"Airflow's database cannot be read now ({type(error).__name__}).")
-    except (RegistryError, Bitrix24Error, ValueError) as error:
+    except (RegistryError, Bitrix24Error, OSError) as error:
+        _say(f"The robots were not registered again, which is tried again in a moment: {error}")
+
+
+def _register_again(session: DevSession, dags_folder: str | None) -> None:
+    try:
+        _apply(session, dags_folder)
+    except ValueError as error:  # the files have to change again
         _say(f"The robots were not registered again: {error}")
 
 

@@ -73,14 +73,20 @@ class DevSession:
         """
         self._check_owner()
         self._note({"owner": _owner(), "session": self._id})
+        self._check_session()
 
     def apply(self, dags_folder: str | None) -> Applied:
         """Register the robots of a DAG folder as they are now, and remove those that are gone from it.
 
+        :raises PrefixTakenError: when another session has the prefix by now, and this one has to end.
+        :raises Bitrix24Error: when the portal does not say.
         :raises RegistryError: when the portal cannot be asked.
         :raises RobotDefinitionError: when two DAGs declare the same code.
+        :raises FileNotFoundError: when there is no such folder.
         """
         folder = read_dags_folder(dags_folder)
+        # What is registered under the prefix is another's then, and would be deleted.
+        self._check_session()
         plan = make_plan(self.hook, folder, self.prefix)
         steps = [step for step in plan.steps if not (plan.broken and step.action == "delete")]
         return Applied(folder.of_connection(self.hook.bitrix24_conn_id), plan, apply(self.hook, steps))
@@ -91,7 +97,7 @@ class DevSession:
         :raises Bitrix24Error: when the portal does not say.
         :raises RegistryError: when the portal cannot be asked.
         """
-        return self._remove() if self._noted().get("session", self._id) == self._id else []
+        return self._remove() if self._is_present(self._noted()) else []
 
     def clean(self) -> list[Outcome]:
         """Remove what any session of this machine has left.
@@ -117,6 +123,17 @@ class DevSession:
                 "another one with --prefix. If nobody uses it any more, `airflow-b24 robots delete "
                 f"--conn-id {self.hook.bitrix24_conn_id} CODE …` removes robots by their codes."
             )
+
+    def _check_session(self) -> None:
+        noted = self._noted()
+        if not self._is_present(noted):
+            raise PrefixTakenError(
+                f"Another `airflow-b24 dev` has the prefix {self.prefix.word!r} at this portal now, that of "
+                f"{noted.get('owner')}; this one registers no more. --prefix takes another."
+            )
+
+    def _is_present(self, noted: dict[str, Any]) -> bool:
+        return bool(noted.get("session", self._id) == self._id)
 
     def _registered(self) -> list[RegisteredRobot]:
         return [robot for robot in registered_robots(self.hook) if self.prefix.owns(robot.code)]

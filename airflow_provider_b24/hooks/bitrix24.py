@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, BaseHook
 
 from airflow_provider_b24.exceptions import Bitrix24Error
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID, PortalConnection
@@ -119,12 +119,14 @@ class Bitrix24Hook(BaseHook):
 
             connection = await sync_to_async(lambda: self.connection)()
             await sync_to_async(refuse_if_uninstalled)(connection)
-            self._async_client = AsyncBitrix24Client(
-                connection.credentials,
-                token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
-                reconnect=self._areconnect,
-                **self._client_options(connection),
-            )
+            # Another coroutine may have been as far in the meantime.
+            if self._async_client is None:
+                self._async_client = AsyncBitrix24Client(
+                    connection.credentials,
+                    token_store=AsyncVariableTokenStore(connection) if connection.kind == "oauth" else None,
+                    reconnect=self._areconnect,
+                    **self._client_options(connection),
+                )
         return self._async_client
 
     def call(
@@ -149,9 +151,16 @@ class Bitrix24Hook(BaseHook):
         :raises Bitrix24Error: when the portal refuses, or cannot be reached in time.
         """
         client = self.get_conn()
-        return client.call(
-            method, params, repeatable=repeatable, api=api, idempotency_key=idempotency_key
-        ).result
+        try:
+            return client.call(
+                method, params, repeatable=repeatable, api=api, idempotency_key=idempotency_key
+            ).result
+        except AirflowTaskTimeout as error:
+            from airflow_provider_b24.rest import Call
+
+            call = Call(method, repeatable=repeatable, api=api, idempotency_key=idempotency_key)
+            self._say_if_maybe_done([call], client.portal, error)
+            raise
 
     async def async_call(
         self,
@@ -186,7 +195,14 @@ class Bitrix24Hook(BaseHook):
 
         Source: https://apidocs.bitrix24.com/settings/how-to-call-rest-api/batch.html
         """
-        return self.get_conn().batch(calls, halt=halt, api=api)
+        client, asked = self.get_conn(), list(calls)
+        try:
+            return client.batch(asked, halt=halt, api=api)
+        except AirflowTaskTimeout as error:
+            from airflow_provider_b24.rest.batch import as_call
+
+            self._say_if_maybe_done([as_call(call, api) for call in asked], client.portal, error)
+            raise
 
     async def async_batch(
         self,
@@ -370,6 +386,28 @@ class Bitrix24Hook(BaseHook):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _say_if_maybe_done(self, calls: Sequence[Call], portal: str, error: AirflowTaskTimeout) -> None:
+        """Tell a time limit that is over during such calls from others.
+
+        :raises MaybeDoneError: when one of them must not be made twice.
+        """
+        creating = sorted({call.method for call in calls if self._creates(call)})
+        if creating:
+            from airflow_provider_b24.hooks._time_limits import MaybeDoneError
+
+            raise MaybeDoneError(
+                f"The task's time was over during {', '.join(creating)} at {portal}: it may have been done."
+            ) from error
+
+    def _creates(self, call: Call) -> bool:
+        from airflow_provider_b24.rest.methods import Effect, facts_of
+
+        known = {name.lower(): facts for name, facts in (self.methods or {}).items()}
+        # A second call with its key gets the result of the first.
+        if call.idempotency_key is not None and call.method.lower().endswith(".add"):
+            return call.repeatable is False
+        return facts_of(call.method, known).effect_if(call.repeatable) is Effect.CREATES
 
     def _reconnect(self) -> tuple[Credentials, TokenStore | None]:
         """Read the connection again, whose credentials the portal has refused."""

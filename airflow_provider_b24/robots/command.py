@@ -17,7 +17,7 @@ from airflow_provider_b24.robots.dev_prefix import is_dev_code
 
 if TYPE_CHECKING:
     from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
-    from airflow_provider_b24.robots.dags_folder import DeclaredRobot
+    from airflow_provider_b24.robots.dags_folder import DagsFolder, DeclaredRobot
     from airflow_provider_b24.robots.parsed_dags import RobotDag
     from airflow_provider_b24.robots.registry import Outcome, Plan, RegisteredRobot, Step
 
@@ -101,6 +101,7 @@ class _Comparison:
     :param dags: by DAG id; ``None`` when the database cannot say.
     """
 
+    folder: DagsFolder
     robots: Sequence[DeclaredRobot]
     plan: Plan
     dags: Mapping[str, RobotDag] | None
@@ -130,18 +131,25 @@ def _apply(hook: Bitrix24Hook, arguments: argparse.Namespace) -> int:
     plan = found.plan
     if not arguments.json:
         _show(found)
-    deletions = plan.of("delete")
+    deletions, emptied = plan.of("delete"), False
     kept: Sequence[Step] = ()
     if deletions and plan.broken:
         _say("Nothing is deleted while DAG files are broken: the robots may be declared there.")
         kept = deletions
+    elif emptied := bool(deletions) and not found.folder.robots:
+        _say(
+            f"Nothing is deleted, because there is no robot at all in the DAG folder {found.folder.path}: is it the "
+            "right one? If they are to be deleted all the same: `airflow-b24 robots delete "
+            f"--conn-id {plan.conn_id} {' '.join(step.code for step in deletions)}`."
+        )
+        kept = deletions
     elif deletions and not arguments.yes and not _agreed(deletions):
         kept = deletions
     outcomes = apply(hook, [step for step in plan.steps if step not in kept])
-    code = _summary(outcomes, len(plan.of("unchanged")), kept, plan)
+    code = _summary(outcomes, len(plan.of("unchanged")), kept, plan) or int(emptied)
     if arguments.wait is not None:
         dags, takes_calls = _wait(found, arguments.wait)
-        found = _Comparison(found.robots, plan, dags)
+        found = _Comparison(found.folder, found.robots, plan, dags)
         code = code if takes_calls else 1
     if arguments.json:
         _print_json(found.to_json([*outcomes, *plan.of("unchanged"), *kept]))
@@ -255,7 +263,7 @@ def _compare(hook: Bitrix24Hook, arguments: argparse.Namespace) -> _Comparison:
         dags = _ask_airflow(robots)
     if dags is None:
         _say("Airflow's database cannot be read: whether the robots' DAGs are parsed is not known.")
-    return _Comparison(robots, plan, dags)
+    return _Comparison(folder, robots, plan, dags)
 
 
 def _ask_airflow(robots: Sequence[DeclaredRobot]) -> Mapping[str, RobotDag] | None:

@@ -30,10 +30,12 @@ class DagsFolder:
 
     :param robots: by DAG id.
     :param broken: DAG file to what Airflow says about it. A robot may hide in there.
+    :param path: the folder, where these are of one.
     """
 
     robots: tuple[DeclaredRobot, ...]
     broken: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
 
     def of_connection(self, conn_id: str) -> tuple[DeclaredRobot, ...]:
         """List the robots of one portal.
@@ -60,10 +62,14 @@ def read_dags_folder(folder: str | Path | None = None) -> DagsFolder:
     :param folder: where the DAG files are; Airflow's own DAG folder by default.
     :raises FileNotFoundError: when there is no such folder.
     """
-    if folder is not None and not Path(folder).exists():
-        raise FileNotFoundError(f"There is no DAG folder {folder}")
+    from airflow.providers.common.compat.sdk import conf
+
+    path = Path(folder or conf.get("core", "dags_folder"))
+    # Airflow finds no DAG there and nothing wrong with that: all robots would be taken for removed.
+    if not path.exists():
+        raise FileNotFoundError(f"There is no DAG folder {path}")
     files = read_dag_files(folder)
-    return DagsFolder(tuple(_declared(files.dags)), files.broken)
+    return DagsFolder(tuple(_declared(files.dags)), files.broken, path)
 
 
 def _declared(dags: Iterable[object]) -> Iterable[DeclaredRobot]:

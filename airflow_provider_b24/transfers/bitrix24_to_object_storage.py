@@ -156,9 +156,9 @@ class Bitrix24ToObjectStorageOperator(Bitrix24BaseOperator):
 def _whole_or_nothing(target: ObjectStoragePath) -> Iterator[IO[bytes]]:
     """Open a file that gets its name when everything is written, and is removed when something fails."""
     storage, path = target.fs, target.path
-    folder, _, name = path.rpartition("/")
+    folder, slash, name = path.rpartition("/")
     # The beginning of the name: with the whole of it this one could be longer than a file system allows.
-    part = f"{folder}/.{name[:40]}.{token_hex(4)}.part"
+    part = f"{folder}{slash}.{name[:40]}.{token_hex(4)}.part"
     is_local = "file" in storage.protocol
     if is_local and folder:
         storage.makedirs(folder, exist_ok=True)

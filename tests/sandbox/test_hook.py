@@ -512,3 +512,11 @@ def test_everything_that_calls_can_call_rest3(connection, way):
     assert made == [1, 1]
     assert (read.result["item"]["id"], updated.result) == (1, {"result": True})
     assert hook.iterate("tasks.task.list", {"select": ["title"]}, api="v3") == [{"id": 1, "title": "New"}]
+
+
+def test_coroutines_that_begin_together_share_one_client(connection):
+    async def clients():
+        async with Bitrix24Hook(connection) as hook:
+            return await asyncio.gather(*(hook.get_async_conn() for _ in range(5)))
+
+    assert len({id(client) for client in asyncio.run(clients())}) == 1

@@ -117,12 +117,49 @@ def test_apply_asks_before_it_deletes(portal, folder, robots, person, answer, le
 
 def test_apply_deletes_nothing_when_nobody_can_answer_and_all_with_yes(portal, folder, robots):
     folder.declare("one")
+    folder.declare("two")
     robots("apply")
     folder.remove("one")
     code, _, err = robots("apply")
-    assert (code, len(portal.robots)) == (0, 1)
+    assert (code, len(portal.robots)) == (0, 2)
     assert "Not deleted without --yes: one" in err
     assert "1 not deleted" in err
+    assert robots("apply", "--yes")[0] == 0
+    assert [robot.code for robot in portal.robots] == ["two"]
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_without_airflows_dag_folder_nothing_is_planned_and_nothing_deleted(
+    portal, folder, robots, monkeypatch, capfd, command
+):
+    folder.declare("one")
+    robots("apply")
+    missing = folder.path / "not_mounted"
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(missing))
+    assert main(["robots", command, *(["--yes"] if command == "apply" else [])]) == 1
+    assert capfd.readouterr().err.endswith(f"Error: There is no DAG folder {missing}\n")
+    assert [robot.code for robot in portal.robots] == ["one"]
+
+
+def test_a_folder_without_any_robot_deletes_nothing_and_says_how_to(portal, folder, robots):
+    folder.declare("one")
+    folder.declare("two")
+    robots("apply")
+    folder.remove("one")
+    folder.remove("two")
+    code, _, err = robots("apply", "--yes")
+    assert (code, len(portal.robots)) == (1, 2)
+    assert f"there is no robot at all in the DAG folder {folder.path}" in err
+    assert "`airflow-b24 robots delete --conn-id bitrix24_default one two`" in err
+    assert "0 deleted, 0 unchanged, 2 not deleted" in err
+    assert robots("delete", "one", "two", "--yes")[0] == 0
+    assert portal.robots == []
+
+
+def test_a_folder_with_robots_of_another_connection_alone_is_the_right_one(portal, folder, robots):
+    folder.declare("one")
+    robots("apply")
+    folder.declare("one", bitrix24_conn_id="another")
     assert robots("apply", "--yes")[0] == 0
     assert portal.robots == []
 

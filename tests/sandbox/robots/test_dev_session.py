@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from airflow_provider_b24.dev import command
 from airflow_provider_b24.dev import session as module
+from airflow_provider_b24.dev.dag_files import AGAIN_SECONDS, DagFilesWatch
 from airflow_provider_b24.dev.session import DevSession, PrefixTakenError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.robots.dags_folder import read_dags_folder
@@ -100,6 +104,53 @@ def test_the_next_session_of_the_same_machine_takes_over_what_is_left(portal, fo
     assert codes(portal) == []
 
 
+def test_a_session_that_another_has_replaced_registers_and_removes_nothing_more(portal, folder, started):
+    folder.declare("one")
+    first = started()
+    folder.remove("one")
+    folder.declare("two")
+    second = started()
+    folder.declare("three")
+    with pytest.raises(
+        PrefixTakenError, match=r"Another `airflow-b24 dev` has the prefix 'ann' at this portal"
+    ):
+        first.apply(str(folder.path))
+    assert codes(portal) == ["dev.ann.two"]
+    second.release()
+    assert codes(portal) == []
+
+
+def test_of_two_who_take_a_prefix_before_either_has_robots_one_is_told(
+    portal, folder, session, started, on_machine
+):
+    folder.declare("one")
+    on_machine("ann@laptop")
+    ann = session()
+    ann.take()
+    on_machine("bob@desktop")
+    started()
+    on_machine("ann@laptop")
+    with pytest.raises(PrefixTakenError, match="that of bob@desktop; this one registers no more"):
+        ann.apply(str(folder.path))
+    assert ann.release() == []
+    assert codes(portal) == ["dev.ann.one"]
+
+
+def test_who_takes_a_prefix_at_the_same_moment_as_another_is_told_at_once(session, monkeypatch, on_machine):
+    note = DevSession._note
+
+    def overtaken(ann, value):
+        note(ann, value)
+        monkeypatch.setattr(DevSession, "_note", note)
+        on_machine("bob@desktop")
+        session().take()
+
+    on_machine("ann@laptop")
+    monkeypatch.setattr(DevSession, "_note", overtaken)
+    with pytest.raises(PrefixTakenError, match="that of bob@desktop"):
+        session().take()
+
+
 def test_a_prefix_of_somebody_else_is_refused(portal, folder, started, session, on_machine):
     folder.declare("one")
     on_machine("ann@laptop")
@@ -138,3 +189,57 @@ def test_what_the_portal_does_not_remove_is_still_known_as_ones_own(portal, fold
     assert codes(portal) == ["dev.ann.one"]
     session().clean()
     assert codes(portal) == []
+
+
+@pytest.fixture
+def look(folder, monkeypatch):
+    """Look after the DAG files as the command does each second; Airflow's database says nothing here."""
+    now = [0.0]
+    monkeypatch.setattr("airflow_provider_b24.robots.parsed_dags.robot_dags", lambda _: {})
+    files = DagFilesWatch(str(folder.path), clock=lambda: now[0])
+
+    def look(session):
+        now[0] += AGAIN_SECONDS
+        command._look(session, SimpleNamespace(news=list), files, str(folder.path))
+
+    return look
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_change_that_the_portal_does_not_take_is_registered_when_it_does(
+    portal, folder, started, look, capsys
+):
+    one = started()
+    folder.declare("one")
+    portal.faults.add(AnswerStatus(500, "INTERNAL_SERVER_ERROR"), times=None)
+    look(one)
+    assert "The robots were not registered again, which is tried again in a moment" in capsys.readouterr().err
+    portal.faults.clear()
+    look(one)
+    assert codes(portal) == ["dev.ann.one"]
+    assert "Added robot dev.ann.one" in capsys.readouterr().err
+    asked = len(portal.requests)
+    look(one)
+    assert len(portal.requests) == asked
+
+
+def test_a_folder_that_is_away_for_a_moment_ends_nothing(portal, folder, started, look, tmp_path):
+    folder.declare("one")
+    one = started()
+    look(one)
+    folder.path.rename(tmp_path / "away")
+    look(one)
+    (tmp_path / "away").rename(folder.path)
+    look(one)
+    assert codes(portal) == ["dev.ann.one"]
+
+
+def test_files_that_contradict_each_other_are_told_once(folder, started, look, capsys):
+    one = started()
+    folder.declare("one")
+    folder.declare("one", file="two.py", dag_id="another")
+    for _ in range(3):
+        look(one)
+    assert (
+        capsys.readouterr().err.count("The robots were not registered again: Two robots have the code") == 1
+    )

@@ -82,6 +82,21 @@ def test_a_file_may_have_the_longest_name_that_there_is(portal, transfer, names)
     assert names() == [name]
 
 
+@pytest.mark.parametrize("folder", ["file"], indirect=True)
+def test_a_path_without_a_folder_is_written_to_where_the_worker_is(transfer, tmp_path, monkeypatch):
+    seen = []
+
+    def pages(*_, **__):
+        seen.extend(file.suffix for file in tmp_path.iterdir())
+        yield [{"ID": "1"}]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Bitrix24Hook, "pages", pages)
+    transfer(path="leads.jsonl")
+    assert seen == [".part"]
+    assert [file.name for file in tmp_path.iterdir()] == ["leads.jsonl"]
+
+
 def test_method_parameters_and_path_are_templates(portal, transfer, folder):
     portal.add_records("item:147", 130)
     done = transfer(
