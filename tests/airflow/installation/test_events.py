@@ -10,8 +10,9 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.hooks.connection import PortalConnection
-from airflow_provider_b24.hooks.installations import on_installation_changed
+from airflow_provider_b24.hooks.installations import InstallationStore, on_installation_changed
 from airflow_provider_b24.hooks.tokens import VariableTokenStore
+from airflow_provider_b24.installation import grants, uninstallation
 from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
 
 CONN_ID = "crm"
@@ -340,6 +341,42 @@ class TestUninstallEvent:
         late = httpx.post(events, data=form)
         assert (late.status_code, late.json()) == (200, {"uninstalled": False})
         assert stored_tokens() is not None
+
+    @pytest.mark.parametrize("moment", ["between tokens and record", "after its record"])
+    def test_at_the_moment_of_an_installation_leaves_the_new_tokens(
+        self, bitrix, stored, stored_tokens, monkeypatch, moment
+    ):
+        """The uninstallation writes its record at this moment of the installation, and clears tokens after that."""
+        connection = PortalConnection.load(CONN_ID)
+        update, begun = InstallationStore.update, []
+
+        def install():
+            pair = bitrix.application.issue_tokens()
+            grants.install(
+                connection,
+                grants.Grant(pair.access_token, pair.refresh_token, bitrix.member_id, "the-new-one"),
+            )
+
+        def meeting(store, change):
+            begun.append(change)
+            if len(begun) == 1 and moment == "after its record":
+                now = update(store, change)
+                install()
+                return now
+            if len(begun) == 1:
+                install()
+                return store.read()
+            if moment == "between tokens and record":
+                update(store, begun[0])
+            return update(store, change)
+
+        bitrix.faults.add(AnswerStatus(401, "NO_AUTH_FOUND"), method="app.info")
+        monkeypatch.setattr(InstallationStore, "update", meeting)
+        uninstallation.uninstall(connection, bitrix.member_id)
+        assert len(begun) == 2
+        assert stored().uninstalled_at is None
+        assert stored().application_token == "the-new-one"
+        assert stored_tokens().access_token == bitrix.application.access_token
 
     @pytest.mark.parametrize(
         ("changes", "refusal"),
