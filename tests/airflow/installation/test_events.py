@@ -13,7 +13,7 @@ from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.installations import InstallationStore, on_installation_changed
 from airflow_provider_b24.hooks.tokens import VariableTokenStore
 from airflow_provider_b24.installation import grants, uninstallation
-from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
+from airflow_provider_b24.sandbox import AnswerStatus, Delay, SandboxPortal
 
 CONN_ID = "crm"
 
@@ -289,6 +289,29 @@ class TestRefusedEvent:
         answer = httpx.post(events, data=install_form(bitrix), timeout=30)
         assert (answer.status_code, answer.json()["error"]) == (503, "not_verified")
         assert stored() is None
+
+    def test_while_the_portal_fails_after_the_refresh_token_was_spent_is_verified_with_the_new_pair(
+        self, bitrix, connect, events, stored_tokens
+    ):
+        connect()
+        bitrix.faults.add(Delay(0), method="profile")
+        bitrix.faults.add(AnswerStatus(502, "bad gateway"), method="profile", times=4)
+        assert httpx.post(events, data=install_form(bitrix), timeout=60).status_code == 200
+        assert stored_tokens().access_token == bitrix.application.access_token
+
+    def test_after_which_the_portal_stays_away_says_that_it_cannot_be_posted_again(
+        self, bitrix, connect, events, stored, caplog, nothing_leaks
+    ):
+        connect()
+        bitrix.faults.add(Delay(0), method="profile")
+        bitrix.faults.add(AnswerStatus(502, "bad gateway"), method="profile", times=None)
+        answer = httpx.post(events, data=install_form(bitrix), timeout=60)
+        assert (answer.status_code, answer.json()["error"]) == (503, "not_verified")
+        assert "try again later" not in answer.text
+        for words in (answer.text, caplog.text):
+            assert "open the application in Bitrix24 as an administrator, or install it again" in words
+        assert stored() is None
+        nothing_leaks(answer.text)
 
     def test_with_the_wrong_client_secret_in_the_connection(self, bitrix, connect, events, stored, caplog):
         connect(client_secret="not-the-secret")
