@@ -147,7 +147,8 @@ def _list(arguments: argparse.Namespace) -> int:
     for refused in list_refusals(arguments.since):
         _say(
             f"Refused: {refused.number} posts for {refused.conn_id or 'connections that do not exist'} "
-            f"({refused.error}), the last at {_time(refused.last_at)}: {refused.message}"
+            f"({refused.error}) since {_time(refused.first_at)}, the last at {_time(refused.last_at)}: "
+            f"{refused.message}"
         )
     return 0
 
