@@ -295,6 +295,18 @@ class TestList:
             assert words in said
         assert called.answers == [{"score": "5.0"}]
 
+    def test_the_command_says_how_a_call_ended_that_did_not_take_the_answer(self, called, bitrix, capsys):
+        """An answer of ``reply`` was lost on its way, and the portal waits no more."""
+        called.note("sending", score=5.0)
+        bitrix.faults.add(AnswerStatus(403, "ACCESS_DENIED", "Access denied!"))
+        assert main(["calls", "answer", called.call.id, "--value", "score=7"]) == 1
+        said = capsys.readouterr().err
+        assert (
+            "Error: the answer was not taken: the process has been answered by its run's task reply" in said
+        )
+        assert "it counts as delivered" in said
+        assert "goes on trying" not in said
+
 
 class TestForgotten:
     def test_calls_that_are_over_are_forgotten_after_their_time(self, robot, call_robot):
