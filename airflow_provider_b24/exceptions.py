@@ -170,7 +170,8 @@ class InstallationRefusedError(Bitrix24Error):
     """An installation that was offered is not taken over; what was stored before stays as it is.
 
     ``code`` is one of ``not_an_application``, ``not_granted``, ``not_administrator``, ``would_replace_administrator``,
-    ``other_portal``, ``wrong_application_token``, ``unknown_application_token``, ``still_installed``, ``no_tokens``.
+    ``other_portal``, ``wrong_application_token``, ``unknown_application_token``, ``still_installed``, ``no_tokens``,
+    ``not_verified``.
     """
 
     def __str__(self) -> str:

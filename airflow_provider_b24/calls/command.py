@@ -147,13 +147,16 @@ def _list(arguments: argparse.Namespace) -> int:
     for refused in list_refusals(arguments.since):
         _say(
             f"Refused: {refused.number} posts for {refused.conn_id or 'connections that do not exist'} "
-            f"({refused.error}), the last at {_time(refused.last_at)}: {refused.message}"
+            f"({refused.error}) since {_time(refused.first_at)}, the last at {_time(refused.last_at)}: "
+            f"{refused.message}"
         )
     return 0
 
 
 def _answer(arguments: argparse.Namespace) -> int:
+    from airflow_provider_b24.calls.answering import _how_it_ended
     from airflow_provider_b24.calls.by_hand import answer_by_hand
+    from airflow_provider_b24.calls.table import OPEN_STATES
 
     if arguments.on_failure and arguments.value:
         _say("Error: --value and --on-failure exclude each other")
@@ -161,19 +164,23 @@ def _answer(arguments: argparse.Namespace) -> int:
     values: dict[str, list[str]] = {}
     for key, text in arguments.value or ():
         values.setdefault(key, []).append(text)
+    user = getpass.getuser()
     sent, call = answer_by_hand(
         arguments.call,
         None if arguments.on_failure else values,
-        user=getpass.getuser(),
+        user=user,
         log_message=arguments.message,
     )
-    if call.state == "answered-by-hand":
+    if call.state == "answered-by-hand" and call.answered_by == f"hand:{user}":
         _say(f"The portal has taken the answer: {json.dumps(sent, ensure_ascii=False)}")
         return 0
-    if call.state == "too-late":
-        _say(f"Error: the answer was not taken, nobody waits any more. {call.last_error or call.reason}")
-        return 1
-    _say(f"Error: the portal has not taken the answer yet; the dispatcher goes on trying. {call.last_error}")
+    why = call.last_error or call.reason or ""
+    if call.state in OPEN_STATES:
+        _say(f"Error: the portal has not taken the answer yet; the dispatcher goes on trying. {why}")
+    elif call.state == "too-late":
+        _say(f"Error: the answer was not taken, nobody waits any more. {why}")
+    else:
+        _say(f"Error: the answer was not taken: {_how_it_ended(call)} {why}")
     return 1
 
 

@@ -126,7 +126,10 @@ def list_calls(wanted: CallFilter) -> Iterator[CallReport]:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Posts to the receiver that were refused, for one connection and reason. Times are in UTC."""
+    """Posts to the receiver that were refused, for one connection and reason. Times are in UTC.
+
+    :param number: how many since ``first_at``.
+    """
 
     conn_id: str
     error: str
@@ -139,7 +142,7 @@ class Refusals:
 def list_refusals(since: dt.datetime | None = None) -> list[Refusals]:
     """Read what was refused, the last first.
 
-    :param since: only what happened again since then.
+    :param since: only what happened again since then; the numbers count from the first time all the same.
     :raises sqlalchemy.exc.SQLAlchemyError: when the database cannot be read.
     """
     query = sa.select(refusal_table).order_by(refusal_table.c.last_at.desc())

@@ -9,6 +9,7 @@ import hashlib
 from typing import Literal, get_args
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from airflow_provider_b24._airflow.own_tables import UtcDateTime
 
@@ -21,6 +22,9 @@ OPEN_STATES: tuple[CallState, ...] = ("received", "running")
 
 RUN_ID_PREFIX = "bitrix24__"
 VERSION_TABLE = "bitrix24_alembic_version"
+
+# MySQL's TEXT ends at 64 KiB: encrypted, these are 8,000 letters that are not ASCII.
+_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
 
 metadata = sa.MetaData()
 
@@ -48,8 +52,8 @@ call_table = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("answered_by", sa.String(250)),
     # Encrypted with Airflow's Fernet key: the call, erased when it is settled, and what it was answered with.
-    sa.Column("payload", sa.Text),
-    sa.Column("answer", sa.Text),
+    sa.Column("payload", _LONG_TEXT),
+    sa.Column("answer", _LONG_TEXT),
     # What the dispatcher has to do: an answer to send gives the call this state.
     sa.Column("answering", sa.String(24)),
     sa.Column("answering_by", sa.String(250)),

@@ -109,8 +109,11 @@ class VariableTokenStore:
         self._write(tokens)
 
     def clear(self) -> None:
-        """Forget the stored pair, and that of the connection too, as long as nobody puts another one there."""
-        self._write(None)
+        """Forget the pair that was loaded, and that of the connection too, as long as nobody puts another one there.
+
+        A pair that others have stored since stays.
+        """
+        self._write(None, unless_newer=True)
 
     def read(self) -> TokenRecord | None:
         """Read the record as it is now, ``None`` when there is none of this application."""
@@ -121,7 +124,9 @@ class VariableTokenStore:
             raw = move_old_record(self._conn_id).tokens
         return self._understood(raw)
 
-    def _write(self, tokens: Tokens | None, *, unless_older: bool = False) -> None:
+    def _write(
+        self, tokens: Tokens | None, *, unless_older: bool = False, unless_newer: bool = False
+    ) -> None:
         _masked(tokens)
         # What the present version does not read would be moved over this one.
         self.read()
@@ -134,8 +139,10 @@ class VariableTokenStore:
                     self._conn_id,
                 )
                 return None
-            generation = (before.generation if before else 0) + 1
-            return TokenRecord(self._client_id, generation, tokens, seed_of(self._own)).to_json()
+            generation = before.generation if before else 0
+            if unless_newer and self._loaded not in (None, generation):
+                return None
+            return TokenRecord(self._client_id, generation + 1, tokens, seed_of(self._own)).to_json()
 
         update_variable(
             self.key,

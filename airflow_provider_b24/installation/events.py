@@ -175,7 +175,7 @@ def _refusals() -> Iterator[None]:
     except InstallationRefusedError as error:
         # To the operator, the reason with names; to a stranger, a word and what a person at the portal can do.
         log.warning("An event, page or sign-in of an application is refused: %s", error)
-        status = 409 if error.code in _CONFLICTS else 403
+        status = 409 if error.code in _CONFLICTS else 503 if error.code == "not_verified" else 403
         raise RefusedError(status, error.code, _REASONS[error.code]) from None
     except Bitrix24Error as error:
         log.error("What an event, page or sign-in of an application says cannot be verified: %s", error)
@@ -189,6 +189,8 @@ _REASONS = {
     "no_tokens": "There are no tokens to verify with that the application was uninstalled.",
     "not_administrator": "Only an administrator of the portal can install the application.",
     "not_granted": "The tokens are not confirmed to be granted to this application by this portal.",
+    "not_verified": "The portal does not say whom the tokens stand for, and they work once: when it answers again, "
+    "open the application in Bitrix24 as an administrator, or install it again, or run airflow-b24 connect.",
     "other_portal": "The connection belongs to another portal.",
     "still_installed": "The portal still accepts the application.",
     "unknown_application_token": "The connection has no application_token to verify this with.",

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_b24.exceptions import AuthError
+from airflow_provider_b24.exceptions import AuthError, Bitrix24Error, InstallationRefusedError
 from airflow_provider_b24.hooks.installations import Installation, InstallationStore
 from airflow_provider_b24.hooks.tokens import VariableTokenStore, seed_of
 from airflow_provider_b24.installation.client import short_timeout_client
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_b24.hooks.connection import PortalConnection
     from airflow_provider_b24.rest import Bitrix24Client, TokenStore
     from airflow_provider_b24.rest.renewal import GrantType
+
+_ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,10 @@ def install(connection: PortalConnection, grant: Grant) -> Connected:
         refresh_token = current.refresh_token if current else grant.refresh_token
         oauth_server = current.oauth_server if current else grant.oauth_server
         tokens = _redeem(connection, client, "refresh_token", refresh_token, oauth_server)
-        if tokens.member_id != grant.member_id:
-            raise refusal(connection, "other_portal", "The tokens are not of the portal they came with.")
-        profile = _profile(connection, client, "other_portal")
-        _require_administrator(connection, profile)
+    if tokens.member_id != grant.member_id:
+        raise refusal(connection, "other_portal", "The tokens are not of the portal they came with.")
+    profile = _profile_of_new_pair(connection, pair)
+    _require_administrator(connection, profile)
     return _store(connection, tokens, profile, grant.application_token, grant.event_time)
 
 
@@ -176,8 +178,8 @@ def _redeem_and_ask(
     known = InstallationStore(connection).read()
     with short_timeout_client(connection, token_store) as client:
         tokens = _redeem(connection, client, grant_type, grant, oauth_server)
-        require_portal(connection, known, tokens.member_id)
-        return tokens, _profile(connection, client, "other_portal")
+    require_portal(connection, known, tokens.member_id)
+    return tokens, _profile_of_new_pair(connection, token_store)
 
 
 def _redeem(
@@ -221,6 +223,26 @@ def _profile(connection: PortalConnection, client: Bitrix24Client, word: str) ->
             f"{portal_host(connection.portal_url)} does not accept the tokens ({error.code}).",
         ) from error
     return profile if isinstance(profile, Mapping) else {}
+
+
+def _profile_of_new_pair(connection: PortalConnection, token_store: TokenStore) -> Mapping[str, Any]:
+    """Ask whom a pair stands for that was redeemed just now, patiently: what it was redeemed for works once.
+
+    :raises InstallationRefusedError: when the portal does not say; the same grant is not good a second time.
+    """
+    try:
+        with short_timeout_client(connection, token_store, attempts=_ATTEMPTS) as client:
+            return _profile(connection, client, "other_portal")
+    except InstallationRefusedError:
+        raise
+    except Bitrix24Error as error:
+        raise refusal(
+            connection,
+            "not_verified",
+            f"The portal does not say whom the new tokens stand for, and what was granted is spent: {error} When it "
+            "answers again, begin anew: open the application in Bitrix24 as an administrator, or install it again, or "
+            f"run `airflow-b24 connect {connection.conn_id}`.",
+        ) from error
 
 
 def _require_administrator(connection: PortalConnection, profile: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI resolves annot
 from airflow_provider_b24._airflow.audit import write_audit_entry
 from airflow_provider_b24._airflow.database import reading, writing
 from airflow_provider_b24._airflow.masking import masked
-from airflow_provider_b24.calls.answering import AnswerRefusedError
+from airflow_provider_b24.calls.answering import AnswerRefusedError, _how_it_ended
 from airflow_provider_b24.calls.by_hand import (
     NOTHING_TO_RETRY,
     answer_several_by_hand,
@@ -198,7 +198,10 @@ def _send(
     )
     outcomes |= answer_several_by_hand(answers, user=user.name)
     return render(
-        request, "done.html", task=task, outcomes=[_outcome(call, outcomes[call.id]) for call in task.calls]
+        request,
+        "done.html",
+        task=task,
+        outcomes=[_outcome(call, outcomes[call.id], user.name) for call in task.calls],
     )
 
 
@@ -215,15 +218,19 @@ def _retry(request: Request, user: Visitor, task: _Task) -> Response:
     )
 
 
-def _outcome(call: CallReport, outcome: CallReport | AnswerRefusedError) -> tuple[CallReport, str, bool]:
-    """Say how an answer went: the call, words, and whether the portal has taken it."""
+def _outcome(
+    call: CallReport, outcome: CallReport | AnswerRefusedError, user: str
+) -> tuple[CallReport, str, bool]:
+    """Say how an answer of a user went: the call, words, and whether the portal has taken it."""
     if isinstance(outcome, AnswerRefusedError):
         return call, str(outcome), False
-    if outcome.state == "answered-by-hand":
+    if outcome.state == "answered-by-hand" and outcome.answered_by == f"hand:{user}":
         return outcome, "The portal has taken the answer.", True
     why = masked(outcome.last_error or outcome.reason or "")
     if outcome.state == "too-late":
         return outcome, f"The answer was not taken, nobody waits any more. {why}", False
+    if outcome.state not in OPEN_STATES:
+        return outcome, f"The answer was not taken: {_how_it_ended(outcome)} {why}", False
     return outcome, f"The portal has not taken the answer yet; the dispatcher goes on trying. {why}", False
 
 

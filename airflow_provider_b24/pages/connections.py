@@ -96,7 +96,7 @@ class ConnectionRow:
 
     :param problem: why it cannot be used; empty when it can.
     :param waiting: calls that wait for a person.
-    :param refused: posts that the receiver has refused in the last 7 days.
+    :param refused: posts that the receiver has refused since ``refused_since``, and again in the last 7 days.
     """
 
     conn_id: str
@@ -105,6 +105,7 @@ class ConnectionRow:
     last_call_at: dt.datetime | None
     waiting: int
     refused: int
+    refused_since: dt.datetime | None
     editable: bool
 
 
@@ -169,8 +170,10 @@ def _rows(user: Visitor) -> list[ConnectionRow]:
         conn_id for conn_id in sorted(robots | set(portal_conn_ids())) if user.may_see_connection(conn_id)
     ]
     refused: Counter[str] = Counter()
+    since: dict[str, dt.datetime] = {}
     for one in list_refusals(dt.datetime.now(dt.UTC) - _REFUSALS_OF):
         refused[one.conn_id] += one.number
+        since[one.conn_id] = min(one.first_at, since.get(one.conn_id, one.first_at))
     with reading() as session:
         visible = user.visible(dag_ids_on_record(session))
         last = last_received(visible, session, _NEWEST)
@@ -189,6 +192,7 @@ def _rows(user: Visitor) -> list[ConnectionRow]:
                 last.get(conn_id),
                 waiting[conn_id],
                 refused[conn_id],
+                since.get(conn_id),
                 user.may_edit_connection(conn_id),
             )
         )

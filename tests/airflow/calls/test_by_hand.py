@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_b24._airflow.database import writing
 from airflow_provider_b24.calls.answering import AnswerRefusedError, Sender
 from airflow_provider_b24.calls.by_hand import answer_by_hand, retry_now
 from airflow_provider_b24.calls.dispatcher import Dispatcher, purge
 from airflow_provider_b24.calls.intake import Intake
 from airflow_provider_b24.calls.listing import CallFilter, list_calls
 from airflow_provider_b24.calls.spool import Spool
+from airflow_provider_b24.calls.table import refusal_table
 from airflow_provider_b24.cli import main
 from airflow_provider_b24.sandbox import AnswerStatus
 
@@ -246,8 +248,23 @@ class TestList:
         assert main(["calls"]) == 0
         shown = capsys.readouterr()
         assert "4 received" in shown.err
-        assert "Refused: 3 posts for bitrix24_default (forbidden), the last at" in shown.err
+        assert "Refused: 3 posts for bitrix24_default (forbidden) since " in shown.err
         assert "Refused: 1 posts for connections that do not exist (unknown_connection)" in shown.err
+
+    def test_refused_posts_are_counted_since_the_first_one(self, some, capsys, tmp_path):
+        intake = Intake(Spool(tmp_path))
+        intake.refuse("crm", "forbidden", "wrong application_token")
+        intake.note_refusals()
+        first_at = now() - 60 * DAY
+        with writing() as session:
+            session.execute(refusal_table.update().values(first_at=first_at, last_at=first_at, number=1000))
+        intake.refuse("crm", "forbidden", "wrong application_token")
+        intake.note_refusals()
+        assert main(["calls", "--since", "1d"]) == 0
+        assert (
+            f"Refused: 1001 posts for crm (forbidden) since {first_at:%Y-%m-%d %H:%M:%S}, the last at "
+            f"{now():%Y-%m-%d} " in capsys.readouterr().err
+        )
 
     def test_a_list_without_calls_says_how_far_it_looked_back(self, some, capsys):
         for one in some:
@@ -277,6 +294,18 @@ class TestList:
         ):
             assert words in said
         assert called.answers == [{"score": "5.0"}]
+
+    def test_the_command_says_how_a_call_ended_that_did_not_take_the_answer(self, called, bitrix, capsys):
+        """An answer of ``reply`` was lost on its way, and the portal waits no more."""
+        called.note("sending", score=5.0)
+        bitrix.faults.add(AnswerStatus(403, "ACCESS_DENIED", "Access denied!"))
+        assert main(["calls", "answer", called.call.id, "--value", "score=7"]) == 1
+        said = capsys.readouterr().err
+        assert (
+            "Error: the answer was not taken: the process has been answered by its run's task reply" in said
+        )
+        assert "it counts as delivered" in said
+        assert "goes on trying" not in said
 
 
 class TestForgotten:

@@ -10,9 +10,10 @@ import pytest
 from airflow_provider_b24.exceptions import AuthError
 from airflow_provider_b24.hooks.bitrix24 import Bitrix24Hook
 from airflow_provider_b24.hooks.connection import PortalConnection
-from airflow_provider_b24.hooks.installations import on_installation_changed
+from airflow_provider_b24.hooks.installations import InstallationStore, on_installation_changed
 from airflow_provider_b24.hooks.tokens import VariableTokenStore
-from airflow_provider_b24.sandbox import AnswerStatus, SandboxPortal
+from airflow_provider_b24.installation import grants, uninstallation
+from airflow_provider_b24.sandbox import AnswerStatus, Delay, SandboxPortal
 
 CONN_ID = "crm"
 
@@ -289,6 +290,29 @@ class TestRefusedEvent:
         assert (answer.status_code, answer.json()["error"]) == (503, "not_verified")
         assert stored() is None
 
+    def test_while_the_portal_fails_after_the_refresh_token_was_spent_is_verified_with_the_new_pair(
+        self, bitrix, connect, events, stored_tokens
+    ):
+        connect()
+        bitrix.faults.add(Delay(0), method="profile")
+        bitrix.faults.add(AnswerStatus(502, "bad gateway"), method="profile", times=4)
+        assert httpx.post(events, data=install_form(bitrix), timeout=60).status_code == 200
+        assert stored_tokens().access_token == bitrix.application.access_token
+
+    def test_after_which_the_portal_stays_away_says_that_it_cannot_be_posted_again(
+        self, bitrix, connect, events, stored, caplog, nothing_leaks
+    ):
+        connect()
+        bitrix.faults.add(Delay(0), method="profile")
+        bitrix.faults.add(AnswerStatus(502, "bad gateway"), method="profile", times=None)
+        answer = httpx.post(events, data=install_form(bitrix), timeout=60)
+        assert (answer.status_code, answer.json()["error"]) == (503, "not_verified")
+        assert "try again later" not in answer.text
+        for words in (answer.text, caplog.text):
+            assert "open the application in Bitrix24 as an administrator, or install it again" in words
+        assert stored() is None
+        nothing_leaks(answer.text)
+
     def test_with_the_wrong_client_secret_in_the_connection(self, bitrix, connect, events, stored, caplog):
         connect(client_secret="not-the-secret")
         answer = httpx.post(events, data=install_form(bitrix))
@@ -340,6 +364,42 @@ class TestUninstallEvent:
         late = httpx.post(events, data=form)
         assert (late.status_code, late.json()) == (200, {"uninstalled": False})
         assert stored_tokens() is not None
+
+    @pytest.mark.parametrize("moment", ["between tokens and record", "after its record"])
+    def test_at_the_moment_of_an_installation_leaves_the_new_tokens(
+        self, bitrix, stored, stored_tokens, monkeypatch, moment
+    ):
+        """The uninstallation writes its record at this moment of the installation, and clears tokens after that."""
+        connection = PortalConnection.load(CONN_ID)
+        update, begun = InstallationStore.update, []
+
+        def install():
+            pair = bitrix.application.issue_tokens()
+            grants.install(
+                connection,
+                grants.Grant(pair.access_token, pair.refresh_token, bitrix.member_id, "the-new-one"),
+            )
+
+        def meeting(store, change):
+            begun.append(change)
+            if len(begun) == 1 and moment == "after its record":
+                now = update(store, change)
+                install()
+                return now
+            if len(begun) == 1:
+                install()
+                return store.read()
+            if moment == "between tokens and record":
+                update(store, begun[0])
+            return update(store, change)
+
+        bitrix.faults.add(AnswerStatus(401, "NO_AUTH_FOUND"), method="app.info")
+        monkeypatch.setattr(InstallationStore, "update", meeting)
+        uninstallation.uninstall(connection, bitrix.member_id)
+        assert len(begun) == 2
+        assert stored().uninstalled_at is None
+        assert stored().application_token == "the-new-one"
+        assert stored_tokens().access_token == bitrix.application.access_token
 
     @pytest.mark.parametrize(
         ("changes", "refusal"),

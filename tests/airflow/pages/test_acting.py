@@ -99,6 +99,24 @@ class TestAnswerByHand:
         assert "The portal has not taken the answer yet; the dispatcher goes on trying." in page.text
         assert "insufficient_scope" in page.text
 
+    def test_that_comes_after_a_lost_one_of_reply_says_how_the_call_ended(self, olga, called, bitrix):
+        called.note("sending", score=5.0)
+        bitrix.faults.add(AnswerStatus(403, "ACCESS_DENIED", "Access denied!"))
+        page = act(olga, "answer", called, **{"value.score": "1", "confirmed": "yes"})
+        assert called.state == "answered"
+        assert (
+            "The answer was not taken: the process has been answered by its run&#39;s task reply" in page.text
+        )
+        assert "it counts as delivered" in page.text
+        assert "goes on trying" not in page.text
+
+    def test_that_comes_after_one_of_somebody_else_is_not_taken(self, olga, called, bitrix):
+        called.change(maybe_sent_at=called.row.received_at, maybe_sent_by="hand:bob", answering_by="hand:bob")
+        bitrix.faults.add(AnswerStatus(403, "ACCESS_DENIED", "Access denied!"))
+        page = act(olga, "answer", called, **{"value.score": "1", "confirmed": "yes"})
+        assert called.state == "answered-by-hand"
+        assert "The answer was not taken: the process has been answered by hand, by bob" in page.text
+
     def test_of_a_settled_call_is_refused(self, olga, called):
         called.change(state="answered", answered_by="reply", answered_at=called.row.received_at)
         page = act(olga, "answer", called, **{"value.score": "1", "confirmed": "yes"})

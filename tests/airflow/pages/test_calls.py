@@ -141,13 +141,16 @@ class TestCalls:
             "conn_id": "crm",
             "error": "forbidden",
             "number": 7,
-            "first_at": NOW,
+            "first_at": NOW - dt.timedelta(days=60),
             "last_at": NOW,
             "message": "The application token is another one.",
         }
         with writing() as session:
             session.execute(refusal_table.insert().values(**refused))
-        assert "The application token is another one." in olga.get("calls").text
+        page = olga.get("calls").text
+        assert "The application token is another one." in page
+        assert re.search(rf"7 since <time[^>]*>{NOW - dt.timedelta(days=60):%Y-%m-%d}", page)
+        assert "in all" not in page
         assert "The application token" not in vera.get("calls").text
 
     def test_nothing_that_was_posted_becomes_markup(self, olga, on_page):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
 
+from airflow_provider_b24._airflow.database import writing
+from airflow_provider_b24.calls.table import refusal_table
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.installations import InstallationStore
 from airflow_provider_b24.testing.sandbox_connection import oauth_connection
@@ -76,6 +79,21 @@ class TestList:
         assert "1 call</a>" not in page
         called.change(answering="failure-answered", attempts=3)
         assert "1 call</a>" in olga.get("connections").text
+
+    def test_counts_refused_posts_since_the_first_one(self, olga, robot):
+        now = dt.datetime.now(dt.UTC)
+        refused = {"conn_id": CONN_ID, "last_at": now, "message": "The application token is another one."}
+        with writing() as session:
+            session.execute(
+                refusal_table.insert(),
+                [
+                    refused | {"error": "forbidden", "number": 1000, "first_at": now - dt.timedelta(days=60)},
+                    refused | {"error": "malformed", "number": 1, "first_at": now},
+                ],
+            )
+        assert re.search(
+            rf"1,001 since <time[^>]*>{now - dt.timedelta(days=60):%Y-%m-%d}", olga.get("connections").text
+        )
 
     def test_calls_of_dags_that_may_not_be_seen_do_not_count(self, olga, called, auth_manager, monkeypatch):
         called.change(answering="failure-answered", attempts=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from airflow_provider_b24.calls.migrations import INSTANT
+from airflow_provider_b24.calls.migrations import INSTANT, LONG_TEXT
 
 revision = "0001"
 down_revision = None
@@ -34,8 +34,8 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         sa.Column("last_error", sa.Text),
         sa.Column("answered_by", sa.String(250)),
-        sa.Column("payload", sa.Text),
-        sa.Column("answer", sa.Text),
+        sa.Column("payload", LONG_TEXT),
+        sa.Column("answer", LONG_TEXT),
         sa.Column("answering", sa.String(24)),
         sa.Column("answering_by", sa.String(250)),
         sa.Column("attempts", sa.Integer, nullable=False),
