@@ -168,7 +168,7 @@ class Sender:
             if call is None:
                 raise AnswerRefusedError(f"There is no call {call_id}. List calls with: airflow-b24 calls")
             if call.state not in OPEN_STATES:
-                raise AnswerRefusedError(f"Nothing was sent: {_how_it_ended(call)}")
+                raise AnswerRefusedError(f"Nothing was sent: {how_it_ended(call)}")
             if not call.waits:
                 raise AnswerRefusedError(
                     "Nothing was sent: the process does not wait for an answer. Its run starts when its DAG is there."
@@ -420,7 +420,8 @@ def _with_error(reason: str, call: Any) -> str:
     return reason if call.reason is None else f"{reason}; {call.reason}"
 
 
-def _how_it_ended(call: Any) -> str:
+def how_it_ended(call: Any) -> str:
+    """Say what became of a call that is settled."""
     if call.state == "not-awaited":
         return "the process does not wait for an answer."
     if call.state == "too-late":

@@ -154,7 +154,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from airflow_provider_b24.calls.answering import _how_it_ended
+    from airflow_provider_b24.calls.answering import how_it_ended
     from airflow_provider_b24.calls.by_hand import answer_by_hand
     from airflow_provider_b24.calls.table import OPEN_STATES
 
@@ -180,7 +180,7 @@ def _answer(arguments: argparse.Namespace) -> int:
     elif call.state == "too-late":
         _say(f"Error: the answer was not taken, nobody waits any more. {why}")
     else:
-        _say(f"Error: the answer was not taken: {_how_it_ended(call)} {why}")
+        _say(f"Error: the answer was not taken: {how_it_ended(call)} {why}")
     return 1
 
 

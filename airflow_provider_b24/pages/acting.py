@@ -16,7 +16,7 @@ from starlette.responses import Response  # noqa: TC002 - FastAPI resolves annot
 from airflow_provider_b24._airflow.audit import write_audit_entry
 from airflow_provider_b24._airflow.database import reading, writing
 from airflow_provider_b24._airflow.masking import masked
-from airflow_provider_b24.calls.answering import AnswerRefusedError, _how_it_ended
+from airflow_provider_b24.calls.answering import AnswerRefusedError, how_it_ended
 from airflow_provider_b24.calls.by_hand import (
     NOTHING_TO_RETRY,
     answer_several_by_hand,
@@ -230,7 +230,7 @@ def _outcome(
     if outcome.state == "too-late":
         return outcome, f"The answer was not taken, nobody waits any more. {why}", False
     if outcome.state not in OPEN_STATES:
-        return outcome, f"The answer was not taken: {_how_it_ended(outcome)} {why}", False
+        return outcome, f"The answer was not taken: {how_it_ended(outcome)} {why}", False
     return outcome, f"The portal has not taken the answer yet; the dispatcher goes on trying. {why}", False
 
 
