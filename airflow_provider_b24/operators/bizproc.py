@@ -101,7 +101,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         maybe_sent = self.earlier_try_may_have_sent(context)
         mark.leave()
         if self.deferrable:
-            self._defer(context, token, values, maybe_sent=maybe_sent)
+            self._defer(context, values, maybe_sent=maybe_sent)
         return self._send(context, token, values, maybe_sent=maybe_sent)
 
     def _send(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> bool:
@@ -136,7 +136,12 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         error, values = error_of(event), self.values_to_send()
         if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
             self.log.info("This task sends the answer itself. %s", error)
-            return self._send(context, event_token_of(self.event_token), values, maybe_sent=maybe_sent)
+            try:
+                token = event_token_of(self.event_token)
+            except Exception:
+                self._nothing_sent(context, maybe_sent=maybe_sent)
+                raise
+            return self._send(context, token, values, maybe_sent=maybe_sent)
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)
@@ -173,14 +178,14 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent. {error}") from None
 
-    def _defer(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> None:
+    def _defer(self, context: Context, values: dict[str, Any], *, maybe_sent: bool) -> None:
         from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
         notes, left = AnswerNotes.of(context), self.seconds_left(context)
         notes.write("due", dt.datetime.now(dt.UTC), values)
         self.defer(
             trigger=BizprocEventSendTrigger(
-                event_token=token,
+                event_token=self.event_token,
                 return_values=values,
                 log_message=self.log_message,
                 bitrix24_conn_id=self.bitrix24_conn_id,

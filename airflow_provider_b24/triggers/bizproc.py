@@ -13,7 +13,7 @@ from airflow_provider_b24.exceptions import Bitrix24Error, TransportError
 from airflow_provider_b24.operators._answer_note import AnswerNotes
 from airflow_provider_b24.triggers._events import error_event, event_of
 from airflow_provider_b24.triggers._settling import settled
-from airflow_provider_b24.triggers._shared_portal import portal_for_worker
+from airflow_provider_b24.triggers._shared_portal import NO_CONNECTION, portal_for_worker
 
 _SECONDS_TO_SEND = 60.0
 
@@ -24,7 +24,8 @@ class BizprocEventSendTrigger(BaseTrigger):
     A triggerer can die between the portal's acceptance and Airflow's record of it; the next one then sends again. So
     an attempt is noted before it is made, and the event of a repeated one says so.
 
-    :param event_token: the token that came with the call. Airflow encrypts a trigger's arguments at rest.
+    :param event_token: the token that came with the call, sealed or plain. Before 3.3 Airflow shows a trigger's
+        arguments to everybody who may see the task.
     :param return_values: property name to value, as the portal takes them.
     :param log_message: text for the process's log.
     :param bitrix24_conn_id: the Airflow connection.
@@ -100,10 +101,25 @@ class BizprocEventSendTrigger(BaseTrigger):
     async def _send(self) -> None:
         from airflow_provider_b24.rest.call import answer_params
 
+        token = await self._unsealed()
         left = _SECONDS_TO_SEND if self.send_until is None else self.send_until - time.time()
         async with portal_for_worker(self.bitrix24_conn_id) as portal:
             await portal.call(
                 "bizproc.event.send",
-                answer_params(self.event_token, self.return_values, self.log_message),
+                answer_params(token, self.return_values, self.log_message),
                 deadline=min(_SECONDS_TO_SEND, max(left, 1.0)),
             )
+
+    async def _unsealed(self) -> str:
+        from asgiref.sync import sync_to_async
+
+        from airflow_provider_b24.hooks.sealing import unseal
+
+        try:
+            return await sync_to_async(unseal)(self.event_token)
+        except Bitrix24Error:
+            raise
+        except Exception as error:
+            # Its words may hold secrets.
+            why = f"Nothing was sent: the event token cannot be read ({type(error).__name__})."
+            raise TransportError(NO_CONNECTION, why) from None

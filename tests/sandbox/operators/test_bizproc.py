@@ -1,6 +1,8 @@
 """Tasks of a business process, against a portal with real processes."""
 
+import asyncio
 import datetime as dt
+import json
 import logging
 from types import SimpleNamespace
 
@@ -23,6 +25,7 @@ from airflow_provider_b24.operators.bizproc import (
     BizprocWorkflowTerminateOperator,
 )
 from airflow_provider_b24.sandbox import AnswerStatus, CallRobot, DropConnection, Finish
+from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
 
@@ -117,6 +120,89 @@ def test_a_sealed_token_answers_and_is_nowhere_to_be_read(
     assert done is True
     assert [answer.token for answer in portal.answers] == [token]
     assert token not in caplog.text
+
+
+@pytest.fixture
+def run_trigger():
+    """Run a trigger; give what it reports."""
+
+    async def first(trigger):
+        async for event in trigger.run():
+            return event.payload
+        raise AssertionError("The trigger ended without an event")
+
+    return lambda trigger: asyncio.run(first(trigger))
+
+
+def deferral_of(operator, conf):
+    """Begin the task; give what it tells Airflow about its trigger."""
+    ti = SimpleNamespace(dag_id="dag", task_id=operator.task_id, run_id="run", map_index=-1, try_number=1)
+    context = {"ti": ti, "dag_run": SimpleNamespace(conf=conf), "params": {}}
+    operator.render_template_fields(context)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    return deferred.value
+
+
+@pytest.mark.usefixtures("xcoms")
+def test_a_sealed_token_stays_sealed_in_what_airflow_shows_of_the_trigger(waiting_process, sealed):
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    deferred = deferral_of(operator, {"event_token": sealed})
+    shown = f"{deferred.trigger.serialize()} {deferred.trigger!r} {deferred.kwargs}"
+    assert sealed in shown
+    assert waiting_process.waiting_for not in shown
+
+
+@pytest.mark.usefixtures("xcoms")
+def test_a_trigger_of_an_older_version_has_the_token_itself_and_answers(portal, waiting_process, run_trigger):
+    arguments = {
+        "event_token": waiting_process.waiting_for,
+        "return_values": {"score": 5},
+        "log_message": None,
+        "bitrix24_conn_id": "bitrix24_default",
+        "answering_task": {"dag_id": "dag", "task_id": "answer", "run_id": "run", "map_index": -1},
+        "send_until": None,
+    }
+    assert run_trigger(BizprocEventSendTrigger(**arguments))["status"] == "delivered"
+    assert [answer.values for answer in portal.answers] == [{"score": "5"}]
+
+
+def test_a_sealed_token_that_the_triggerer_cannot_read_is_sent_by_the_task(
+    portal, waiting_process, run_task, sealed, monkeypatch
+):
+    from airflow_provider_b24.triggers import bizproc
+
+    class WithoutConnection(bizproc.BizprocEventSendTrigger):
+        async def run(self):
+            with monkeypatch.context() as here:
+                here.delenv("AIRFLOW_CONN_BITRIX24_DEFAULT")
+                async for event in super().run():
+                    yield event
+
+    monkeypatch.setattr(bizproc, "BizprocEventSendTrigger", WithoutConnection)
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    assert run_task(operator, conf={"event_token": sealed}) is True
+    assert [(answer.count, answer.refused, answer.ignored) for answer in portal.answers] == [(1, 0, 0)]
+
+
+def test_a_secret_that_changes_while_the_task_is_deferred_leaves_nothing_to_count_as_delivered(
+    portal, waiting_process, run_task, sealed, monkeypatch, xcoms
+):
+    from airflow_provider_b24.triggers import bizproc
+
+    class LateForTheOldSecret(bizproc.BizprocEventSendTrigger):
+        async def run(self):
+            changed = json.dumps({"conn_type": "bitrix24", "host": portal.create_webhook().url})
+            monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", changed)
+            async for event in super().run():
+                yield event
+
+    monkeypatch.setattr(bizproc, "BizprocEventSendTrigger", LateForTheOldSecret)
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    with pytest.raises(AirflowFailException, match="Nothing was sent.*was changed"):
+        run_task(operator, conf={"event_token": sealed})
+    assert portal.answers == []
+    assert not xcoms
 
 
 def test_a_sealed_token_writes_to_the_log_of_the_process(waiting_process, run_task, sealed):
