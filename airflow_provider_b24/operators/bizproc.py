@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_b24._airflow.earlier_tries import TryMark
 from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
-from airflow_provider_b24.operators._answer_note import MAYBE_SENT_KEY, AnswerNotes
+from airflow_provider_b24.operators._answer_note import MAYBE_SENT_KEY, AnswerNotes, check_time
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._values import (
@@ -109,9 +109,9 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         notes.write("sending", began, values)
         try:
             with self.hook as hook:
-                hook.get_conn().send_event(
-                    token, values, self.log_message, deadline=self.seconds_left(context)
-                )
+                client, left = hook.get_conn(), self.seconds_left(context)
+                check_time(left)
+                client.send_event(token, values, self.log_message, deadline=left)
         except Exception as error:
             if not isinstance(error, Bitrix24Error):
                 # Airflow does not have the connection, for example.
@@ -137,16 +137,26 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
             self.log.info("This task sends the answer itself. %s", error)
             try:
-                token = event_token_of(self.event_token)
+                token = None if self.is_answered(context) else event_token_of(self.event_token)
             except Exception:
                 self._nothing_sent(context, maybe_sent=maybe_sent)
                 raise
+            if token is None:
+                self._nothing_sent(context, maybe_sent=maybe_sent)
+                return False
             return self._send(context, token, values, maybe_sent=maybe_sent)
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)
         maybe_sent |= bool(event.get("repeated"))
         return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
+
+    def is_answered(self, context: Context) -> bool:
+        """Tell whether this task has nothing to send, as the process has its answer already.
+
+        :raises AirflowException: when that is no good end of this task; nothing was sent.
+        """
+        return False
 
     def seconds_left(self, context: Context) -> float | None:
         """Tell how long sending may take; ``None`` for as long as the client likes."""
@@ -182,7 +192,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
         notes, left = AnswerNotes.of(context), self.seconds_left(context)
-        notes.write("due", dt.datetime.now(dt.UTC), values)
+        notes.write("due", dt.datetime.now(dt.UTC), values, maybe_sent=maybe_sent)
         self.defer(
             trigger=BizprocEventSendTrigger(
                 event_token=self.event_token,
