@@ -120,6 +120,14 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
             return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
         return self._delivered(context, began, values)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, or fail where the trigger has failed, or no triggerer has taken it in time."""
+        if next_method != "execute_complete":
+            note = AnswerNotes.of(context).read()
+            if note is not None and note.outcome == "due":
+                self._nothing_sent(context, maybe_sent=note.maybe_sent)
+        return super().resume_execution(next_method, next_kwargs, context)
+
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], *, maybe_sent: bool = False
     ) -> bool:

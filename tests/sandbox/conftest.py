@@ -100,7 +100,7 @@ def run_task(xcoms, try_memory):
 
     first_runs, stores = {}, {}
 
-    def run(operator, *, try_number=1, conf=None):
+    def run(operator, *, try_number=1, conf=None, has_triggerer=True):
         first_run = first_runs.setdefault(operator.task_id, timezone.utcnow())
         left = [place for place in xcoms if place[:4] == ("dag", "run", operator.task_id, -1)]
         for place in left:  # Airflow names them to the task that starts, and deletes them
@@ -122,11 +122,16 @@ def run_task(xcoms, try_memory):
             return operator.execute(context)
         except TaskDeferred as deferral:
             while True:
-                event = asyncio.run(first_event(deferral.trigger))
+                method, kwargs = deferral.method_name, deferral.kwargs or {}
                 try:
-                    return operator.resume_execution(
-                        deferral.method_name, (deferral.kwargs or {}) | {"event": event}, context
-                    )
+                    if has_triggerer:
+                        kwargs = kwargs | {"event": asyncio.run(first_event(deferral.trigger))}
+                    else:
+                        method, kwargs = "__fail__", {"error": "Trigger timeout"}
+                except OSError:
+                    method, kwargs = "__fail__", {"error": "Trigger failure"}
+                try:
+                    return operator.resume_execution(method, kwargs, context)
                 except TaskDeferred as again:
                     deferral = again
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
@@ -317,6 +318,58 @@ def test_a_deferred_answer_does_not_wait_for_ever_for_a_triggerer(waiting_proces
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({"ti": ti})
     assert deferred.value.timeout == (limit or dt.timedelta(hours=1))
+
+
+@both_memories
+def test_a_try_that_no_triggerer_took_is_no_reason_to_claim_a_delivery(
+    portal, waiting_process, run_task, xcoms
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    with pytest.raises(AirflowException, match="Trigger timeout"):
+        run_task(answer, has_triggerer=False)
+    assert not [key for *_, key in xcoms if key == NOTE_KEY]
+    portal.engine.terminate(waiting_process, "")
+
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
+        run_task(answer, try_number=2)
+    assert portal.answers == []
+
+
+@both_memories
+def test_a_try_that_no_triggerer_took_does_not_hide_that_one_before_it_may_have_delivered(
+    portal, waiting_process, run_task
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    run_task(answer)
+    with pytest.raises(AirflowException, match="Trigger timeout"):
+        run_task(answer, try_number=2, has_triggerer=False)
+
+    assert run_task(answer, try_number=3) is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
+
+
+@both_memories
+def test_a_trigger_that_fails_after_it_began_to_send_may_have_delivered(
+    portal, waiting_process, run_task, xcoms, monkeypatch
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+
+    async def fail(since):
+        raise OSError("the triggerer ends")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("airflow_provider_b24.triggers.bizproc.settled", fail)
+        with pytest.raises(AirflowException, match="Trigger failure"):
+            run_task(answer)
+
+    assert run_task(answer, try_number=2) is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
 
 
 def test_what_the_triggerer_has_no_connection_for_is_sent_by_the_task(
