@@ -141,23 +141,31 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         from airflow_provider_b24.triggers._events import error_of
         from airflow_provider_b24.triggers._shared_portal import NO_CONNECTION
 
-        error, values = error_of(event), self.values_to_send()
+        error = error_of(event)
         if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
             self.log.info("This task sends the answer itself. %s", error)
-            try:
-                token = None if self.is_answered(context) else event_token_of(self.event_token)
-            except Exception:
-                self._nothing_sent(context, maybe_sent=maybe_sent)
-                raise
-            if token is None:
-                self._nothing_sent(context, maybe_sent=maybe_sent)
-                return False
-            return self._send(context, token, values, maybe_sent=maybe_sent)
+            return self._send_after_all(context, maybe_sent=maybe_sent)
+        note = AnswerNotes.of(context).read()
+        # Not those of this task, whose templates were rendered anew.
+        values = None if note is None else note.values
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)
         maybe_sent |= bool(event.get("repeated"))
         return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
+
+    def _send_after_all(self, context: Context, *, maybe_sent: bool) -> bool:
+        """Send what the triggerer could not."""
+        try:
+            if self.is_answered(context):
+                self._nothing_sent(context, maybe_sent=maybe_sent)
+                return False
+            token, values = event_token_of(self.event_token), self.values_to_send()
+            self._check_texts(token, values)
+        except Exception:
+            self._nothing_sent(context, maybe_sent=maybe_sent)
+            raise
+        return self._send(context, token, values, maybe_sent=maybe_sent)
 
     def is_answered(self, context: Context) -> bool:
         """Tell whether this task has nothing to send, as the process has its answer already.
@@ -216,9 +224,10 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
             timeout=self.execution_timeout or _LONGEST_DEFERRAL,
         )
 
-    def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:
+    def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any] | None) -> bool:
         AnswerNotes.of(context).write("delivered", began, values)
-        self.log.info("The portal has taken the answer%s: %s", self._addressee(context), shown(values))
+        what = "the note of its values was deleted" if values is None else shown(values)
+        self.log.info("The portal has taken the answer%s: %s", self._addressee(context), what)
         return True
 
     def _addressee(self, context: Context) -> str:
@@ -232,7 +241,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         error: Bitrix24Error,
         context: Context,
         began: dt.datetime,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any] | None,
         *,
         maybe_sent: bool,
     ) -> bool:

@@ -1,6 +1,7 @@
 """A portal for each test that speaks HTTP, and tasks that run against it in every mode."""
 
 import asyncio
+import copy
 import json
 from types import SimpleNamespace
 
@@ -117,6 +118,7 @@ def run_task(xcoms, try_memory):
         context = {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(conf=conf or {}), "params": {}}
         if try_memory == "state store":
             context["task_state_store"] = stores.setdefault(operator.task_id, StateStore())
+        as_written = copy.copy(operator)
         operator.render_template_fields(context)
         try:
             return operator.execute(context)
@@ -131,11 +133,18 @@ def run_task(xcoms, try_memory):
                 except OSError:
                     method, kwargs = "__fail__", {"error": "Trigger failure"}
                 try:
-                    return operator.resume_execution(method, kwargs, context)
+                    return rendered(as_written, context).resume_execution(method, kwargs, context)
                 except TaskDeferred as again:
                     deferral = again
 
     return run
+
+
+def rendered(operator, context):
+    """What another worker makes of a task that resumes."""
+    task = copy.copy(operator)
+    task.render_template_fields(context)
+    return task
 
 
 class StateStore(dict):

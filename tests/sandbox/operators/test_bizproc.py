@@ -78,6 +78,55 @@ def test_what_came_from_outside_is_never_taken_for_a_template(portal, waiting_pr
     assert any(looks_like_one in entry.message for entry in waiting_process.log)
 
 
+def test_the_note_and_the_log_say_what_was_sent_and_not_what_templates_say_later(
+    portal, waiting_process, run_task, deferrable, xcoms, capfd, caplog
+):
+    caplog.set_level(logging.INFO)
+    later = iter(["137.9", "142.96"])
+    run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            event_token=waiting_process.waiting_for,
+            return_values={"score": "{{ dag_run.conf['next']() }}"},
+            deferrable=deferrable,
+        ),
+        conf={"next": lambda: next(later)},
+    )
+    assert [answer.values for answer in portal.answers] == [{"score": "137.9"}]
+    note = AnswerNote.from_xcom(xcoms["dag", "run", "answer", -1, NOTE_KEY])
+    assert (note.outcome, note.values) == ("delivered", {"score": "137.9"})
+    printed = capfd.readouterr()
+    log = printed.out + printed.err + caplog.text
+    assert "score='137.9'" in log
+    assert "142.96" not in log
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["note", "no note"])
+def test_an_answer_that_was_sent_is_delivered_also_when_its_templates_fit_no_more(
+    portal, waiting_process, run_task, deferrable, xcoms, forget, monkeypatch
+):
+    async def settled(since):
+        if forget:
+            xcoms.clear()
+
+    monkeypatch.setattr("airflow_provider_b24.triggers.bizproc.settled", settled)
+    later = iter(["{'score': 5}", "nothing that names a value"])
+    done = run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            event_token=waiting_process.waiting_for,
+            return_values="{{ dag_run.conf['next']() }}",
+            deferrable=deferrable,
+        ),
+        conf={"next": lambda: next(later)},
+    )
+    assert done is True
+    assert [answer.values for answer in portal.answers] == [{"score": "5"}]
+    note = AnswerNote.from_xcom(xcoms["dag", "run", "answer", -1, NOTE_KEY])
+    assert note.outcome == "delivered"
+    assert note.values in ({"score": 5}, None)
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
