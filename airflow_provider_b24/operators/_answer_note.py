@@ -2,7 +2,8 @@
 
 A worker or triggerer can die between the portal's acceptance and Airflow's record of it. The next try must know that an
 answer may have arrived: if nobody waits any more, it counts as delivered then. The dispatcher reads the note of a
-robot's ``reply``.
+robot's ``reply``, and answers itself when there is none and the time is over. So the time is looked at once more when
+the note is written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_b24._airflow.xcoms import delete_xcom, place_of, read_xcom, write_xcom
+from airflow_provider_b24.exceptions import TransportError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,6 +28,16 @@ Outcome = Literal["due", "sending", "delivered", "refused", "unsent"]
 _OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
+def check_time(seconds_left: float | None) -> None:
+    """Find out whether there is time to send.
+
+    :param seconds_left: how long sending may take; ``None`` for no limit.
+    :raises TransportError: when the time is over; nothing was sent.
+    """
+    if seconds_left is not None and seconds_left <= 0:
+        raise TransportError("too_late", "Nothing was sent: the time to answer was over.")
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerNote:
     """What a task has noted.
@@ -36,12 +48,14 @@ class AnswerNote:
     :param at: when the sending began, in UTC.
     :param values: what was sent.
     :param error: why not, in words.
+    :param maybe_sent: whether an earlier try may have delivered the answer.
     """
 
     outcome: Outcome
     at: dt.datetime
     values: Mapping[str, Any] | None = None
     error: str = ""
+    maybe_sent: bool = False
 
     def to_xcom(self) -> str:
         """Write the note as it is stored: JSON text, which no serializer changes."""
@@ -50,6 +64,7 @@ class AnswerNote:
             "at": self.at.isoformat(),
             "values": self.values,
             "error": self.error,
+            "maybe_sent": self.maybe_sent,
         }
         return json.dumps(note)
 
@@ -67,6 +82,7 @@ class AnswerNote:
                 dt.datetime.fromisoformat(value["at"]),
                 values if isinstance(values, Mapping) else None,
                 str(value.get("error") or ""),
+                bool(value.get("maybe_sent", True)),  # the notes of older versions do not say
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -91,13 +107,21 @@ class AnswerNotes:
         return AnswerNote.from_xcom(read_xcom(NOTE_KEY, self.place))
 
     def write(
-        self, outcome: Outcome, at: dt.datetime, values: Mapping[str, Any] | None, error: str = ""
+        self,
+        outcome: Outcome,
+        at: dt.datetime,
+        values: Mapping[str, Any] | None,
+        error: str = "",
+        *,
+        maybe_sent: bool = False,
     ) -> None:
         """Note something, in place of what was noted before.
 
         :param at: when the sending began, in UTC.
+        :param maybe_sent: whether an earlier try may have delivered the answer.
         """
-        write_xcom(NOTE_KEY, AnswerNote(outcome, at, values, error).to_xcom(), self.place)
+        note = AnswerNote(outcome, at, values, error, maybe_sent)
+        write_xcom(NOTE_KEY, note.to_xcom(), self.place)
 
     def take_back(self) -> None:
         """Forget the note: nothing can have arrived."""

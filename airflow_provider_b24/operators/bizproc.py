@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_b24._airflow.earlier_tries import TryMark
 from airflow_provider_b24.exceptions import Bitrix24Error, EventTokenError
 from airflow_provider_b24.hooks.connection import DEFAULT_CONN_ID
-from airflow_provider_b24.operators._answer_note import MAYBE_SENT_KEY, AnswerNotes
+from airflow_provider_b24.operators._answer_note import MAYBE_SENT_KEY, AnswerNotes, check_time
 from airflow_provider_b24.operators._base import Bitrix24BaseOperator
 from airflow_provider_b24.operators._failing import fail_at_once_unless_retryable
 from airflow_provider_b24.operators._values import (
@@ -101,7 +101,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         maybe_sent = self.earlier_try_may_have_sent(context)
         mark.leave()
         if self.deferrable:
-            self._defer(context, token, values, maybe_sent=maybe_sent)
+            self._defer(context, values, maybe_sent=maybe_sent)
         return self._send(context, token, values, maybe_sent=maybe_sent)
 
     def _send(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> bool:
@@ -109,9 +109,9 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         notes.write("sending", began, values)
         try:
             with self.hook as hook:
-                hook.get_conn().send_event(
-                    token, values, self.log_message, deadline=self.seconds_left(context)
-                )
+                client, left = hook.get_conn(), self.seconds_left(context)
+                check_time(left)
+                client.send_event(token, values, self.log_message, deadline=left)
         except Exception as error:
             if not isinstance(error, Bitrix24Error):
                 # Airflow does not have the connection, for example.
@@ -119,6 +119,14 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
                 raise
             return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
         return self._delivered(context, began, values)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume, or fail where the trigger has failed, or no triggerer has taken it in time."""
+        if next_method != "execute_complete":
+            note = AnswerNotes.of(context).read()
+            if note is not None and note.outcome == "due":
+                self._nothing_sent(context, maybe_sent=note.maybe_sent)
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], *, maybe_sent: bool = False
@@ -133,15 +141,38 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         from airflow_provider_b24.triggers._events import error_of
         from airflow_provider_b24.triggers._shared_portal import NO_CONNECTION
 
-        error, values = error_of(event), self.values_to_send()
+        error = error_of(event)
         if error is not None and error.code == NO_CONNECTION and not event.get("repeated"):
             self.log.info("This task sends the answer itself. %s", error)
-            return self._send(context, event_token_of(self.event_token), values, maybe_sent=maybe_sent)
+            return self._send_after_all(context, maybe_sent=maybe_sent)
+        note = AnswerNotes.of(context).read()
+        # Not those of this task, whose templates were rendered anew.
+        values = None if note is None else note.values
         began = dt.datetime.fromtimestamp(event.get("began") or time.time(), dt.UTC)
         if error is None:
             return self._delivered(context, began, values)
         maybe_sent |= bool(event.get("repeated"))
         return self._not_accepted(error, context, began, values, maybe_sent=maybe_sent)
+
+    def _send_after_all(self, context: Context, *, maybe_sent: bool) -> bool:
+        """Send what the triggerer could not."""
+        try:
+            if self.is_answered(context):
+                self._nothing_sent(context, maybe_sent=maybe_sent)
+                return False
+            token, values = event_token_of(self.event_token), self.values_to_send()
+            self._check_texts(token, values)
+        except Exception:
+            self._nothing_sent(context, maybe_sent=maybe_sent)
+            raise
+        return self._send(context, token, values, maybe_sent=maybe_sent)
+
+    def is_answered(self, context: Context) -> bool:
+        """Tell whether this task has nothing to send, as the process has its answer already.
+
+        :raises AirflowException: when that is no good end of this task; nothing was sent.
+        """
+        return False
 
     def seconds_left(self, context: Context) -> float | None:
         """Tell how long sending may take; ``None`` for as long as the client likes."""
@@ -173,14 +204,14 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         except ValueError as error:
             raise AirflowFailException(f"Nothing was sent. {error}") from None
 
-    def _defer(self, context: Context, token: str, values: dict[str, Any], *, maybe_sent: bool) -> None:
+    def _defer(self, context: Context, values: dict[str, Any], *, maybe_sent: bool) -> None:
         from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
         notes, left = AnswerNotes.of(context), self.seconds_left(context)
-        notes.write("due", dt.datetime.now(dt.UTC), values)
+        notes.write("due", dt.datetime.now(dt.UTC), values, maybe_sent=maybe_sent)
         self.defer(
             trigger=BizprocEventSendTrigger(
-                event_token=token,
+                event_token=self.event_token,
                 return_values=values,
                 log_message=self.log_message,
                 bitrix24_conn_id=self.bitrix24_conn_id,
@@ -193,9 +224,10 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
             timeout=self.execution_timeout or _LONGEST_DEFERRAL,
         )
 
-    def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any]) -> bool:
+    def _delivered(self, context: Context, began: dt.datetime, values: Mapping[str, Any] | None) -> bool:
         AnswerNotes.of(context).write("delivered", began, values)
-        self.log.info("The portal has taken the answer%s: %s", self._addressee(context), shown(values))
+        what = "the note of its values was deleted" if values is None else shown(values)
+        self.log.info("The portal has taken the answer%s: %s", self._addressee(context), what)
         return True
 
     def _addressee(self, context: Context) -> str:
@@ -209,7 +241,7 @@ class BizprocEventSendOperator(Bitrix24BaseOperator):
         error: Bitrix24Error,
         context: Context,
         began: dt.datetime,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any] | None,
         *,
         maybe_sent: bool,
     ) -> bool:

@@ -97,12 +97,8 @@ class RobotReplyOperator(BizprocEventSendOperator):
             self.log.info("The process does not wait for an answer. It would be: %s", shown(values))
             AnswerNotes.of(context).write("unsent", dt.datetime.now(dt.UTC), values)
             return False
-        mark = AnswerMark.from_conf(context["dag_run"].conf)
-        if mark.answered_by == "reply":
-            self.log.info("Nothing was sent: the process has been answered %s.", mark)
+        if self.is_answered(context):
             return False
-        if mark.answered_by is not None:
-            self._too_late(mark)
         left = self.seconds_left(context)
         if left is not None and left <= 0:
             raise AirflowFailException(
@@ -110,6 +106,20 @@ class RobotReplyOperator(BizprocEventSendOperator):
                 "the dispatcher does, where the robot has on_failure values, or Bitrix24 goes on by itself."
             )
         return super().execute(context)
+
+    def is_answered(self, context: Context) -> bool:
+        """Tell whether the dispatcher says that this task has answered.
+
+        :raises AirflowFailException: when someone else has, or nobody waits any more.
+        :raises AirflowSkipException: when a person has.
+        """
+        mark = AnswerMark.from_conf(context["dag_run"].conf)
+        if mark.answered_by == "reply":
+            self.log.info("Nothing was sent: the process has been answered %s.", mark)
+            return True
+        if mark.answered_by is not None:
+            self._too_late(mark)
+        return False
 
     def seconds_left(self, context: Context) -> float | None:
         """Tell how long sending may take: until ``answer_by``."""

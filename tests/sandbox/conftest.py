@@ -1,6 +1,7 @@
 """A portal for each test that speaks HTTP, and tasks that run against it in every mode."""
 
 import asyncio
+import copy
 import json
 from types import SimpleNamespace
 
@@ -100,7 +101,7 @@ def run_task(xcoms, try_memory):
 
     first_runs, stores = {}, {}
 
-    def run(operator, *, try_number=1, conf=None):
+    def run(operator, *, try_number=1, conf=None, has_triggerer=True):
         first_run = first_runs.setdefault(operator.task_id, timezone.utcnow())
         left = [place for place in xcoms if place[:4] == ("dag", "run", operator.task_id, -1)]
         for place in left:  # Airflow names them to the task that starts, and deletes them
@@ -117,20 +118,33 @@ def run_task(xcoms, try_memory):
         context = {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(conf=conf or {}), "params": {}}
         if try_memory == "state store":
             context["task_state_store"] = stores.setdefault(operator.task_id, StateStore())
+        as_written = copy.copy(operator)
         operator.render_template_fields(context)
         try:
             return operator.execute(context)
         except TaskDeferred as deferral:
             while True:
-                event = asyncio.run(first_event(deferral.trigger))
+                method, kwargs = deferral.method_name, deferral.kwargs or {}
                 try:
-                    return operator.resume_execution(
-                        deferral.method_name, (deferral.kwargs or {}) | {"event": event}, context
-                    )
+                    if has_triggerer:
+                        kwargs = kwargs | {"event": asyncio.run(first_event(deferral.trigger))}
+                    else:
+                        method, kwargs = "__fail__", {"error": "Trigger timeout"}
+                except OSError:
+                    method, kwargs = "__fail__", {"error": "Trigger failure"}
+                try:
+                    return rendered(as_written, context).resume_execution(method, kwargs, context)
                 except TaskDeferred as again:
                     deferral = again
 
     return run
+
+
+def rendered(operator, context):
+    """What another worker makes of a task that resumes."""
+    task = copy.copy(operator)
+    task.render_template_fields(context)
+    return task
 
 
 class StateStore(dict):

@@ -1,11 +1,14 @@
 """Tasks of a business process, against a portal with real processes."""
 
+import asyncio
 import datetime as dt
+import json
 import logging
 from types import SimpleNamespace
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
@@ -24,6 +27,7 @@ from airflow_provider_b24.operators.bizproc import (
     BizprocWorkflowTerminateOperator,
 )
 from airflow_provider_b24.sandbox import AnswerStatus, CallRobot, DropConnection, Finish
+from airflow_provider_b24.triggers.bizproc import BizprocEventSendTrigger
 
 pytestmark = pytest.mark.usefixtures("webhook_connection")
 
@@ -75,6 +79,55 @@ def test_what_came_from_outside_is_never_taken_for_a_template(portal, waiting_pr
     assert any(looks_like_one in entry.message for entry in waiting_process.log)
 
 
+def test_the_note_and_the_log_say_what_was_sent_and_not_what_templates_say_later(
+    portal, waiting_process, run_task, deferrable, xcoms, capfd, caplog
+):
+    caplog.set_level(logging.INFO)
+    later = iter(["137.9", "142.96"])
+    run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            event_token=waiting_process.waiting_for,
+            return_values={"score": "{{ dag_run.conf['next']() }}"},
+            deferrable=deferrable,
+        ),
+        conf={"next": lambda: next(later)},
+    )
+    assert [answer.values for answer in portal.answers] == [{"score": "137.9"}]
+    note = AnswerNote.from_xcom(xcoms["dag", "run", "answer", -1, NOTE_KEY])
+    assert (note.outcome, note.values) == ("delivered", {"score": "137.9"})
+    printed = capfd.readouterr()
+    log = printed.out + printed.err + caplog.text
+    assert "score='137.9'" in log
+    assert "142.96" not in log
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["note", "no note"])
+def test_an_answer_that_was_sent_is_delivered_also_when_its_templates_fit_no_more(
+    portal, waiting_process, run_task, deferrable, xcoms, forget, monkeypatch
+):
+    async def settled(since):
+        if forget:
+            xcoms.clear()
+
+    monkeypatch.setattr("airflow_provider_b24.triggers.bizproc.settled", settled)
+    later = iter(["{'score': 5}", "nothing that names a value"])
+    done = run_task(
+        BizprocEventSendOperator(
+            task_id="answer",
+            event_token=waiting_process.waiting_for,
+            return_values="{{ dag_run.conf['next']() }}",
+            deferrable=deferrable,
+        ),
+        conf={"next": lambda: next(later)},
+    )
+    assert done is True
+    assert [answer.values for answer in portal.answers] == [{"score": "5"}]
+    note = AnswerNote.from_xcom(xcoms["dag", "run", "answer", -1, NOTE_KEY])
+    assert note.outcome == "delivered"
+    assert note.values in ({"score": 5}, None)
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -118,6 +171,89 @@ def test_a_sealed_token_answers_and_is_nowhere_to_be_read(
     assert done is True
     assert [answer.token for answer in portal.answers] == [token]
     assert token not in caplog.text
+
+
+@pytest.fixture
+def run_trigger():
+    """Run a trigger; give what it reports."""
+
+    async def first(trigger):
+        async for event in trigger.run():
+            return event.payload
+        raise AssertionError("The trigger ended without an event")
+
+    return lambda trigger: asyncio.run(first(trigger))
+
+
+def deferral_of(operator, conf):
+    """Begin the task; give what it tells Airflow about its trigger."""
+    ti = SimpleNamespace(dag_id="dag", task_id=operator.task_id, run_id="run", map_index=-1, try_number=1)
+    context = {"ti": ti, "dag_run": SimpleNamespace(conf=conf), "params": {}}
+    operator.render_template_fields(context)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    return deferred.value
+
+
+@pytest.mark.usefixtures("xcoms")
+def test_a_sealed_token_stays_sealed_in_what_airflow_shows_of_the_trigger(waiting_process, sealed):
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    deferred = deferral_of(operator, {"event_token": sealed})
+    shown = f"{deferred.trigger.serialize()} {deferred.trigger!r} {deferred.kwargs}"
+    assert sealed in shown
+    assert waiting_process.waiting_for not in shown
+
+
+@pytest.mark.usefixtures("xcoms")
+def test_a_trigger_of_an_older_version_has_the_token_itself_and_answers(portal, waiting_process, run_trigger):
+    arguments = {
+        "event_token": waiting_process.waiting_for,
+        "return_values": {"score": 5},
+        "log_message": None,
+        "bitrix24_conn_id": "bitrix24_default",
+        "answering_task": {"dag_id": "dag", "task_id": "answer", "run_id": "run", "map_index": -1},
+        "send_until": None,
+    }
+    assert run_trigger(BizprocEventSendTrigger(**arguments))["status"] == "delivered"
+    assert [answer.values for answer in portal.answers] == [{"score": "5"}]
+
+
+def test_a_sealed_token_that_the_triggerer_cannot_read_is_sent_by_the_task(
+    portal, waiting_process, run_task, sealed, monkeypatch
+):
+    from airflow_provider_b24.triggers import bizproc
+
+    class WithoutConnection(bizproc.BizprocEventSendTrigger):
+        async def run(self):
+            with monkeypatch.context() as here:
+                here.delenv("AIRFLOW_CONN_BITRIX24_DEFAULT")
+                async for event in super().run():
+                    yield event
+
+    monkeypatch.setattr(bizproc, "BizprocEventSendTrigger", WithoutConnection)
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    assert run_task(operator, conf={"event_token": sealed}) is True
+    assert [(answer.count, answer.refused, answer.ignored) for answer in portal.answers] == [(1, 0, 0)]
+
+
+def test_a_secret_that_changes_while_the_task_is_deferred_leaves_nothing_to_count_as_delivered(
+    portal, waiting_process, run_task, sealed, monkeypatch, xcoms
+):
+    from airflow_provider_b24.triggers import bizproc
+
+    class LateForTheOldSecret(bizproc.BizprocEventSendTrigger):
+        async def run(self):
+            changed = json.dumps({"conn_type": "bitrix24", "host": portal.create_webhook().url})
+            monkeypatch.setenv("AIRFLOW_CONN_BITRIX24_DEFAULT", changed)
+            async for event in super().run():
+                yield event
+
+    monkeypatch.setattr(bizproc, "BizprocEventSendTrigger", LateForTheOldSecret)
+    operator = BizprocEventSendOperator(task_id="answer", deferrable=True)
+    with pytest.raises(AirflowFailException, match="Nothing was sent.*was changed"):
+        run_task(operator, conf={"event_token": sealed})
+    assert portal.answers == []
+    assert not xcoms
 
 
 def test_a_sealed_token_writes_to_the_log_of_the_process(waiting_process, run_task, sealed):
@@ -232,6 +368,58 @@ def test_a_deferred_answer_does_not_wait_for_ever_for_a_triggerer(waiting_proces
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute({"ti": ti})
     assert deferred.value.timeout == (limit or dt.timedelta(hours=1))
+
+
+@both_memories
+def test_a_try_that_no_triggerer_took_is_no_reason_to_claim_a_delivery(
+    portal, waiting_process, run_task, xcoms
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    with pytest.raises(AirflowException, match="Trigger timeout"):
+        run_task(answer, has_triggerer=False)
+    assert not [key for *_, key in xcoms if key == NOTE_KEY]
+    portal.engine.terminate(waiting_process, "")
+
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
+        run_task(answer, try_number=2)
+    assert portal.answers == []
+
+
+@both_memories
+def test_a_try_that_no_triggerer_took_does_not_hide_that_one_before_it_may_have_delivered(
+    portal, waiting_process, run_task
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+    run_task(answer)
+    with pytest.raises(AirflowException, match="Trigger timeout"):
+        run_task(answer, try_number=2, has_triggerer=False)
+
+    assert run_task(answer, try_number=3) is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
+
+
+@both_memories
+def test_a_trigger_that_fails_after_it_began_to_send_may_have_delivered(
+    portal, waiting_process, run_task, xcoms, monkeypatch
+):
+    answer = BizprocEventSendOperator(
+        task_id="answer", event_token=waiting_process.waiting_for, deferrable=True
+    )
+
+    async def fail(since):
+        raise OSError("the triggerer ends")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("airflow_provider_b24.triggers.bizproc.settled", fail)
+        with pytest.raises(AirflowException, match="Trigger failure"):
+            run_task(answer)
+
+    assert run_task(answer, try_number=2) is True
+    assert [(answer.count, answer.refused) for answer in portal.answers] == [(1, 1)]
 
 
 def test_what_the_triggerer_has_no_connection_for_is_sent_by_the_task(

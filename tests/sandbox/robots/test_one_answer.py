@@ -13,10 +13,12 @@ from airflow.providers.common.compat.sdk import (
 )
 from airflow.sdk import task
 
+from airflow_provider_b24._airflow.reply_states import SeenRun
+from airflow_provider_b24.calls.rules import Owed, next_step
 from airflow_provider_b24.exceptions import Bitrix24Error, ConnectionConfigError, TransportError
 from airflow_provider_b24.hooks.connection import PortalConnection
 from airflow_provider_b24.hooks.sealing import seal
-from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote
+from airflow_provider_b24.operators._answer_note import NOTE_KEY, AnswerNote, AnswerNotes
 from airflow_provider_b24.robots import Property, RobotCall, robot_dag
 from airflow_provider_b24.robots.answer_mark import NOBODY, AnswerMark
 from airflow_provider_b24.robots.definition import definition_of
@@ -261,6 +263,119 @@ def test_a_trigger_that_begins_too_late_sends_nothing(portal, reply, monkeypatch
         reply(answer_by=int(now) + 50)
 
     assert len(portal.requests) == before
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that can be put forward."""
+    usual, forward = time.time, []
+    monkeypatch.setattr(time, "time", lambda: usual() + sum(forward))
+    return SimpleNamespace(forward=forward.append)
+
+
+@pytest.fixture
+def slow_to_note(clock, monkeypatch):
+    """Notes of a sending that take 100 seconds to be written."""
+    write = AnswerNotes.write
+
+    def slow(self, outcome, *args, **kwargs):
+        write(self, outcome, *args, **kwargs)
+        clock.forward(100 if outcome == "sending" else 0)
+
+    monkeypatch.setattr(AnswerNotes, "write", slow)
+
+
+@pytest.fixture
+def slow_to_connect(clock, monkeypatch):
+    """Connections that take 30 seconds to be looked up."""
+    load = PortalConnection.load
+    monkeypatch.setattr(PortalConnection, "load", lambda conn_id: (clock.forward(30), load(conn_id))[1])
+
+
+@pytest.fixture
+def triggerer_has_no_connection(monkeypatch):
+    """Let a triggerer find no connection, and something happen in the meantime."""
+
+    def during(happens):
+        def no_connection(conn_id):
+            happens()
+            raise AirflowNotFoundException(f"The conn_id {conn_id!r} isn't defined")
+
+        monkeypatch.setattr("airflow_provider_b24.triggers._shared_portal.shared_portal", no_connection)
+
+    return during
+
+
+def is_begun_by_the_dispatcher(note):
+    """What the dispatcher does when the time of ``reply`` is over."""
+    kept = None if note is None else note.to_xcom()
+    seen = SeenRun(run_state="running", task_state="up_for_retry", tries=1, note=kept)
+    step = next_step(seen, answer_by=NOON, process_ends_at=None, now=dt.datetime.now(dt.UTC))
+    return step == Owed("no answer yet, and the process does not wait much longer")
+
+
+@pytest.mark.parametrize("slow", ["slow_to_note", "slow_to_connect"])
+def test_whose_time_ends_while_it_prepares_sends_nothing_and_leaves_it_to_the_dispatcher(
+    portal, called, reply, note, slow, request
+):
+    before = len(portal.requests)
+    request.getfixturevalue(slow)
+    with pytest.raises(TransportError, match="the time to answer was over"):
+        reply(answer_by=int(time.time()) + 50)
+
+    assert len(portal.requests) == before
+    assert is_begun_by_the_dispatcher(note())
+    portal.engine.kill(called.process)
+    with pytest.raises(AirflowFailException, match="Nobody waits"):
+        reply(try_number=2)
+
+
+@pytest.mark.usefixtures("slow_to_note")
+def test_whose_time_ends_leaves_the_note_when_an_earlier_try_may_have_arrived(portal, reply, note):
+    before = len(portal.requests)
+    with pytest.raises(TransportError, match="the time to answer was over"):
+        reply(answer_by=int(time.time()) + 50, **AnswerMark(maybe_sent=True).put_into({}))
+    assert len(portal.requests) == before
+    assert note().outcome == "sending"
+
+
+@pytest.mark.parametrize("deferrable", [True])
+def test_a_task_that_must_send_itself_looks_at_the_time_again(
+    portal, reply, note, clock, triggerer_has_no_connection
+):
+    before = len(portal.requests)
+    triggerer_has_no_connection(lambda: clock.forward(100))
+    with pytest.raises(TransportError, match="the time to answer was over"):
+        reply(answer_by=int(time.time()) + 50)
+    assert len(portal.requests) == before
+    assert note() is None
+
+
+def test_a_task_that_must_send_itself_leaves_a_process_alone_that_a_person_has_answered_meanwhile(
+    portal, dag, called, run_task, note, triggerer_has_no_connection
+):
+    before, conf = len(portal.requests), called.conf
+    triggerer_has_no_connection(lambda: conf.update(marked("hand:eve")))
+    operator = dag.get_task("reply")
+    operator.deferrable, operator.return_values = True, {"score": 5}
+    with pytest.raises(AirflowSkipException, match="by hand, by eve"):
+        run_task(operator, conf=conf)
+    assert len(portal.requests) == before
+    assert note() is None
+
+
+@pytest.mark.usefixtures("slow_to_note")
+@pytest.mark.parametrize("deferrable", [True])
+def test_the_dispatcher_need_not_wait_for_the_worker_to_learn_that_nothing_was_sent(reply, note, monkeypatch):
+    noted = []
+
+    async def settled(since):
+        noted.append(note())
+
+    monkeypatch.setattr("airflow_provider_b24.triggers.bizproc.settled", settled)
+    with pytest.raises(TransportError, match="the time to answer was over"):
+        reply(answer_by=int(time.time()) + 50)
+    assert [is_begun_by_the_dispatcher(one) for one in noted] == [True]
 
 
 def marked(by, **values):

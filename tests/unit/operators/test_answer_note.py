@@ -51,4 +51,11 @@ def test_odd_values_do_not_spoil_what_is_certain():
         {"outcome": "delivered", "at": NOON.isoformat(), "values": "x", "error": None}
     )
 
-    assert note == AnswerNote("delivered", NOON)
+    assert (note.outcome, note.at, note.values, note.error) == ("delivered", NOON, None, "")
+
+
+def test_a_note_of_an_older_version_does_not_say_that_no_earlier_try_has_sent():
+    kept = json.loads(AnswerNote("due", NOON).to_xcom())
+    assert AnswerNote.from_xcom(kept).maybe_sent is False
+    del kept["maybe_sent"]
+    assert AnswerNote.from_xcom(kept).maybe_sent is True
