@@ -65,6 +65,16 @@ def put_on_record(calls: Sequence[NewCall]) -> set[str]:
     raise AssertionError("unreachable")
 
 
+def is_about_a_row(error: BaseException) -> bool:
+    """Tell whether :func:`put_on_record` failed because of one of the calls: then the others go without it.
+
+    What else a database says is about the statement, or about itself, and true for every call.
+    """
+    if isinstance(error, sa.exc.DBAPIError):
+        return isinstance(error, (sa.exc.DataError, sa.exc.IntegrityError)) and not is_away(error)
+    return not is_away(error)
+
+
 @dataclass(slots=True)
 class _Waiting:
     call: NewCall
