@@ -191,21 +191,31 @@ class Intake:
                 while not self._waiting:
                     self._condition.wait()
                 portion, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            # Who has given up waiting has put his call into the spool.
-            portion = [one for one in portion if not one.future.done()]
-            self._busy_since = time.monotonic()
-            new: set[str] | Exception
-            try:
-                new = put_on_record([one.call for one in portion]) if portion else set()
-            except Exception as error:
-                if not is_away(error):
-                    log.error("Calls cannot be put on record: %s", type(error).__name__)
-                new = error
-            finally:
-                self._busy_since = None
-            _tell(portion, new)
-            if not isinstance(new, Exception):
-                self.committed()
+            self._write(portion)
+
+    def _write(self, portion: Sequence[_Waiting]) -> None:
+        # Who has given up waiting has put his call into the spool.
+        portion = [one for one in portion if not one.future.done()]
+        self._busy_since = time.monotonic()
+        new: set[str] | Exception
+        try:
+            new = put_on_record([one.call for one in portion]) if portion else set()
+        except Exception as error:
+            new = error
+        finally:
+            self._busy_since = None
+        if isinstance(new, Exception):
+            if len(portion) > 1 and is_about_a_row(new):
+                # One of them spoils the transaction of all.
+                middle = len(portion) // 2
+                self._write(portion[:middle])
+                self._write(portion[middle:])
+                return
+            if not is_away(new):
+                log.error("Calls cannot be put on record: %s", type(new).__name__)
+        _tell(portion, new)
+        if not isinstance(new, Exception):
+            self.committed()
 
 
 def _tell(portion: Sequence[_Waiting], new: set[str] | Exception) -> None:
