@@ -75,6 +75,7 @@ class Dispatcher:
     _purge: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_PURGES), init=False)
     _has_adopted: bool = field(default=False, init=False)
     _lock: IO[str] | None = field(default=None, init=False)
+    _has_stopped: bool = field(default=False, init=False)
 
     def turn(self) -> bool:
         """Do what is due.
@@ -101,6 +102,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Begin nothing new; answers that are on their way go on to their end."""
+        self._has_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         try:
             self._job.end()
@@ -134,9 +136,9 @@ class Dispatcher:
                 self._sending[conn_id] = self._pool.submit(self._send_all, conn_id)
 
     def _send_all(self, conn_id: str) -> int:
-        """Send until nothing is due over this connection."""
+        """Send until nothing is due over this connection, or the end has come."""
         sent = 0
-        while (number := self.sender.send_due(conn_id)) > 0:
+        while not self._has_stopped and (number := self.sender.send_due(conn_id)) > 0:
             sent += number
             if number < BATCH:
                 break
