@@ -92,8 +92,10 @@ class Dispatcher:
             self._has_adopted = True
         looked_at = self.starter.start_some()
         if self._look.is_due():
-            self.watcher.watch()
-            self._send()
+            try:
+                self.watcher.watch()
+            finally:
+                self._send()
         if self._count.is_due():
             self._show_numbers()
         if self._purge.is_due():
