@@ -127,26 +127,28 @@ def owe(
     call: Any,
     session: Session,
     reason: str,
-    answer: StoredAnswer,
+    answer: StoredAnswer | None,
     *,
     maybe_sent_at: dt.datetime | None = None,
 ) -> bool:
     """Leave a call to the dispatcher: it sends the answer as soon as it can.
 
     :param reason: why ``reply`` does not answer; goes into the process's log as well.
+    :param answer: ``None`` for what is stored, which cannot be read now: the call waits for a person.
     :param maybe_sent_at: when ``reply`` began to send an answer of which nobody knows whether it arrived.
     :return: ``False`` when someone else has settled it meanwhile.
     """
     reason = reason[:_LONGEST_REASON]
-    message = f"Airflow DAG {call.dag_id}, run {call.run_id}: {reason}"
     values: dict[str, Any] = {
         "answering": "failure-answered",
         "answering_by": DISPATCHER,
-        "answer": StoredAnswer(answer.values, message).encrypted(),
         "reason": reason,
         "attempts": 0,
         "due_at": now_utc(),
     }
+    if answer is not None:
+        message = f"Airflow DAG {call.dag_id}, run {call.run_id}: {reason}"
+        values["answer"] = StoredAnswer(answer.values, message).encrypted()
     if maybe_sent_at is not None:
         values |= {"maybe_sent_at": maybe_sent_at, "maybe_sent_by": REPLY}
     done = change(call, session, **values)

@@ -224,10 +224,11 @@ def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
             answered_at=now_utc(),
             reason="reply has answered and left no note, or it was deleted: when is not known",
         )
+    answer: StoredAnswer | None
     try:
         answer = StoredAnswer.read(call.answer)
-    except ValueError as error:
-        return change(call, session, last_error=f"the on_failure values are not known: {error}")
+    except ValueError:
+        answer = None  # the sender says so, and tries again less and less often
     reason = step.reason
     failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
     if failed and run.run_state is not None:
