@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 _WAITING = ".call"
 _UNREADABLE = ".unreadable"
 _AT_ONCE = 200
+_naming = threading.Lock()
 _SECONDS_BETWEEN_COMPLAINTS = 3600.0
 _WAITS = "; it is tried again, and its process may be waiting for an answer"
 
@@ -46,7 +48,7 @@ class Spool:
     def keep(self, call: NewCall) -> bool:
         """Keep a call; when this returns, it survives a crash of the machine.
 
-        :return: ``False`` when the same call is waiting already.
+        :return: ``False`` when the same call is waiting already; two processes that keep it at once may both be first.
         :raises OSError: when the disk does not take it.
         """
         if not self.folder.is_dir():
@@ -61,12 +63,14 @@ class Spool:
                 file.write(call.to_payload())
                 file.flush()
                 os.fsync(file.fileno())
-            # Over a file of the same call, if another process made one meanwhile: they say the same.
-            unfinished.replace(final)
+            with _naming:
+                is_new = not final.exists()
+                # Over a file of the same call, if somebody made one meanwhile: they say the same.
+                unfinished.replace(final)
         finally:
             unfinished.unlink(missing_ok=True)
         _sync_folder(self.folder)
-        return True
+        return is_new
 
     def depth(self) -> int:
         """Count the calls that wait."""

@@ -8,7 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,19 @@ def test_a_call_comes_back_as_it_was_kept(spool):
 def test_the_same_call_is_kept_once(spool):
     assert [spool.keep(call(number)) for number in (1, 1, 2)] == [True, False, True]
     assert spool.depth() == 2
+
+
+def test_the_same_call_kept_by_several_at_once_is_new_to_one_of_them(spool):
+    together = threading.Barrier(4)
+
+    def keep(number: int) -> bool:
+        together.wait(30)
+        return spool.keep(call(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            assert Counter(pool.map(keep, [number] * 4)) == {True: 1, False: 3}
+    assert spool.depth() == 20
 
 
 def test_a_call_may_come_again_after_it_was_taken(spool):
