@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,11 @@ def change(call: Any, session: Session, **values: Any) -> bool:
     return bool(changed_rows(session, query.values(**values)))
 
 
+def when_committed(session: Session, do: Callable[[], None]) -> None:
+    """Tell the world of a change as soon as it has happened; not at all when it is rolled back."""
+    sa.event.listen(session, "after_commit", lambda _: do(), once=True)
+
+
 def settle(
     call: Any,
     state: str,
@@ -107,9 +112,14 @@ def settle(
     if done:
         if state != "not-awaited":
             tell_run(call, session, AnswerMark(answered_by or NOBODY, answered_at))
-        metrics.count_settled(call.dag_id, state)
         by = f" by {answered_by}" if answered_by else ""
-        log.info("%s: %s%s%s", describe(call), state, by, f" ({reason})" if reason else "")
+        why = f" ({reason})" if reason else ""
+
+        def tell() -> None:
+            metrics.count_settled(call.dag_id, state)
+            log.info("%s: %s%s%s", describe(call), state, by, why)
+
+        when_committed(session, tell)
     return done
 
 
@@ -117,31 +127,35 @@ def owe(
     call: Any,
     session: Session,
     reason: str,
-    answer: StoredAnswer,
+    answer: StoredAnswer | None,
     *,
     maybe_sent_at: dt.datetime | None = None,
 ) -> bool:
     """Leave a call to the dispatcher: it sends the answer as soon as it can.
 
     :param reason: why ``reply`` does not answer; goes into the process's log as well.
+    :param answer: ``None`` for what is stored, which cannot be read now: the call waits for a person.
     :param maybe_sent_at: when ``reply`` began to send an answer of which nobody knows whether it arrived.
     :return: ``False`` when someone else has settled it meanwhile.
     """
     reason = reason[:_LONGEST_REASON]
-    message = f"Airflow DAG {call.dag_id}, run {call.run_id}: {reason}"
     values: dict[str, Any] = {
         "answering": "failure-answered",
         "answering_by": DISPATCHER,
-        "answer": StoredAnswer(answer.values, message).encrypted(),
         "reason": reason,
         "attempts": 0,
         "due_at": now_utc(),
     }
+    if answer is not None:
+        message = f"Airflow DAG {call.dag_id}, run {call.run_id}: {reason}"
+        values["answer"] = StoredAnswer(answer.values, message).encrypted()
     if maybe_sent_at is not None:
         values |= {"maybe_sent_at": maybe_sent_at, "maybe_sent_by": REPLY}
     done = change(call, session, **values)
     if done:
-        log.info("%s: the dispatcher answers, because %s", describe(call), reason)
+        when_committed(
+            session, lambda: log.info("%s: the dispatcher answers, because %s", describe(call), reason)
+        )
     return done
 
 
@@ -152,7 +166,9 @@ def give_back(call: Any, session: Session) -> bool:
     )
     if done:
         tell_run(call, session, AnswerMark())
-        log.info("%s: its run was cleared, and its reply answers", describe(call))
+        when_committed(
+            session, lambda: log.info("%s: its run was cleared, and its reply answers", describe(call))
+        )
     return done
 
 

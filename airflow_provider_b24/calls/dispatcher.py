@@ -75,6 +75,7 @@ class Dispatcher:
     _purge: Every = field(default_factory=lambda: Every(_SECONDS_BETWEEN_PURGES), init=False)
     _has_adopted: bool = field(default=False, init=False)
     _lock: IO[str] | None = field(default=None, init=False)
+    _has_stopped: bool = field(default=False, init=False)
 
     def turn(self) -> bool:
         """Do what is due.
@@ -91,8 +92,10 @@ class Dispatcher:
             self._has_adopted = True
         looked_at = self.starter.start_some()
         if self._look.is_due():
-            self.watcher.watch()
-            self._send()
+            try:
+                self.watcher.watch()
+            finally:
+                self._send()
         if self._count.is_due():
             self._show_numbers()
         if self._purge.is_due():
@@ -101,6 +104,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Begin nothing new; answers that are on their way go on to their end."""
+        self._has_stopped = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         try:
             self._job.end()
@@ -134,9 +138,9 @@ class Dispatcher:
                 self._sending[conn_id] = self._pool.submit(self._send_all, conn_id)
 
     def _send_all(self, conn_id: str) -> int:
-        """Send until nothing is due over this connection."""
+        """Send until nothing is due over this connection, or the end has come."""
         sent = 0
-        while (number := self.sender.send_due(conn_id)) > 0:
+        while not self._has_stopped and (number := self.sender.send_due(conn_id)) > 0:
             sent += number
             if number < BATCH:
                 break

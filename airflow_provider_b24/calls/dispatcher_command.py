@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
+from queue import SimpleQueue
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +29,18 @@ def run(_arguments: argparse.Namespace) -> int:
     make_tables()
     dispatcher = Dispatcher()
     background = Background([dispatcher.turn])
+    # A handler may come in the middle of anything: what it calls must need no lock that its own thread may hold.
+    told: SimpleQueue[int] = SimpleQueue()
     before = {
-        number: signal.signal(number, lambda *_: background.stop(0))
+        number: signal.signal(number, lambda by, _: told.put(by))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     sys.stderr.write("The dispatcher works. Ctrl-C ends it.\n")
     try:
-        background.run()
+        background.start()
+        told.get()
     finally:
+        background.stop(threading.TIMEOUT_MAX)
         dispatcher.stop()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -65,6 +65,16 @@ def put_on_record(calls: Sequence[NewCall]) -> set[str]:
     raise AssertionError("unreachable")
 
 
+def is_about_a_row(error: BaseException) -> bool:
+    """Tell whether :func:`put_on_record` failed because of one of the calls: then the others go without it.
+
+    What else a database says is about the statement, or about itself, and true for every call.
+    """
+    if isinstance(error, sa.exc.DBAPIError):
+        return isinstance(error, (sa.exc.DataError, sa.exc.IntegrityError)) and not is_away(error)
+    return not is_away(error)
+
+
 @dataclass(slots=True)
 class _Waiting:
     call: NewCall
@@ -181,21 +191,31 @@ class Intake:
                 while not self._waiting:
                     self._condition.wait()
                 portion, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            # Who has given up waiting has put his call into the spool.
-            portion = [one for one in portion if not one.future.done()]
-            self._busy_since = time.monotonic()
-            new: set[str] | Exception
-            try:
-                new = put_on_record([one.call for one in portion]) if portion else set()
-            except Exception as error:
-                if not is_away(error):
-                    log.error("Calls cannot be put on record: %s", type(error).__name__)
-                new = error
-            finally:
-                self._busy_since = None
-            _tell(portion, new)
-            if not isinstance(new, Exception):
-                self.committed()
+            self._write(portion)
+
+    def _write(self, portion: Sequence[_Waiting]) -> None:
+        # Who has given up waiting has put his call into the spool.
+        portion = [one for one in portion if not one.future.done()]
+        self._busy_since = time.monotonic()
+        new: set[str] | Exception
+        try:
+            new = put_on_record([one.call for one in portion]) if portion else set()
+        except Exception as error:
+            new = error
+        finally:
+            self._busy_since = None
+        if isinstance(new, Exception):
+            if len(portion) > 1 and is_about_a_row(new):
+                # One of them spoils the transaction of all.
+                middle = len(portion) // 2
+                self._write(portion[:middle])
+                self._write(portion[middle:])
+                return
+            if not is_away(new):
+                log.error("Calls cannot be put on record: %s", type(new).__name__)
+        _tell(portion, new)
+        if not isinstance(new, Exception):
+            self.committed()
 
 
 def _tell(portion: Sequence[_Waiting], new: set[str] | Exception) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_provider_b24._airflow.home import airflow_home
+from airflow_provider_b24.calls.intake import is_about_a_row
 from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 _WAITING = ".call"
 _UNREADABLE = ".unreadable"
 _AT_ONCE = 200
+_naming = threading.Lock()
+_SECONDS_BETWEEN_COMPLAINTS = 3600.0
+_WAITS = "; it is tried again, and its process may be waiting for an answer"
 
 
 def default_folder() -> Path:
@@ -38,11 +43,12 @@ class Spool:
     """
 
     folder: Path
+    _complained_at: dict[str, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def keep(self, call: NewCall) -> bool:
         """Keep a call; when this returns, it survives a crash of the machine.
 
-        :return: ``False`` when the same call is waiting already.
+        :return: ``False`` when the same call is waiting already; two processes that keep it at once may both be first.
         :raises OSError: when the disk does not take it.
         """
         if not self.folder.is_dir():
@@ -57,12 +63,14 @@ class Spool:
                 file.write(call.to_payload())
                 file.flush()
                 os.fsync(file.fileno())
-            # Over a file of the same call, if another process made one meanwhile: they say the same.
-            unfinished.replace(final)
+            with _naming:
+                is_new = not final.exists()
+                # Over a file of the same call, if somebody made one meanwhile: they say the same.
+                unfinished.replace(final)
         finally:
             unfinished.unlink(missing_ok=True)
         _sync_folder(self.folder)
-        return True
+        return is_new
 
     def depth(self) -> int:
         """Count the calls that wait."""
@@ -75,35 +83,62 @@ class Spool:
     def drain(self, take: Callable[[Sequence[NewCall]], object]) -> int:
         """Hand over the calls that wait, the oldest first, and forget them.
 
-        :param take: puts calls on record; what it raises leaves them here.
+        :param take: puts calls on record, all or none. Those that it refuses stay here, and so do all when it raises
+            something that is not about one of them.
         :return: how many have gone.
         """
         gone = 0
         files = sorted(self._files(_WAITING), key=_age)
         for start in range(0, len(files), _AT_ONCE):
             read = [(path, call) for path in files[start : start + _AT_ONCE] if (call := self._read(path))]
-            take([call for _, call in read])
-            for path, _ in read:
-                path.unlink(missing_ok=True)
-            gone += len(read)
+            gone += self._hand_over(read, take)
         return gone
+
+    def _hand_over(
+        self, read: Sequence[tuple[Path, NewCall]], take: Callable[[Sequence[NewCall]], object]
+    ) -> int:
+        if not read:
+            return 0
+        try:
+            take([call for _, call in read])
+        except Exception as error:
+            if not is_about_a_row(error):
+                raise
+            if len(read) == 1:
+                self._complain(read[0][0], f"the database does not take it ({type(error).__name__}){_WAITS}")
+                return 0
+            # One of them spoils the transaction of all.
+            middle = len(read) // 2
+            return self._hand_over(read[:middle], take) + self._hand_over(read[middle:], take)
+        return sum(self._forget(path) for path, _ in read)
+
+    def _forget(self, path: Path) -> bool:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._complain(path, f"it is on record, and cannot be deleted ({error.strerror})")
+            return False
+        return True
 
     def _read(self, path: Path) -> NewCall | None:
         try:
-            return NewCall.from_payload(path.read_text(), path.stat().st_mtime)
+            try:
+                return NewCall.from_payload(path.read_text(), path.stat().st_mtime)
+            except (UnreadablePayloadError, UnicodeDecodeError) as error:
+                _set_aside(path, "it is no text" if isinstance(error, UnicodeDecodeError) else str(error))
         except FileNotFoundError:
-            return None  # another process was faster
-        except (UnreadablePayloadError, UnicodeDecodeError) as error:
-            aside = path.with_suffix(_UNREADABLE)
-            path.replace(aside)
-            log.error(
-                "A robot call that was kept while the database was away cannot be read: %s. Its process may be "
-                "waiting for an answer. It is kept in %s; to try it again, name it %s.",
-                "it is no text" if isinstance(error, UnicodeDecodeError) else error,
-                aside,
-                path.name,
-            )
-            return None
+            pass  # another process was faster
+        except OSError as error:
+            self._complain(path, f"it cannot be read ({error.strerror}){_WAITS}")
+        return None
+
+    def _complain(self, path: Path, what: str) -> None:
+        """Log what is wrong with a file that is looked at again and again, once an hour."""
+        now = time.monotonic()
+        if now - self._complained_at.get(path.name, float("-inf")) < _SECONDS_BETWEEN_COMPLAINTS:
+            return
+        self._complained_at[path.name] = now
+        log.error("A robot call stays in the spool, %s: %s.", path, what)
 
     def _files(self, suffix: str) -> Iterator[Path]:
         try:
@@ -116,8 +151,20 @@ class Spool:
 def _age(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0
+
+
+def _set_aside(path: Path, why: str) -> None:
+    aside = path.with_suffix(_UNREADABLE)
+    path.replace(aside)
+    log.error(
+        "A robot call that was kept while the database was away cannot be read: %s. Its process may be "
+        "waiting for an answer. It is kept in %s; to try it again, name it %s.",
+        why,
+        aside,
+        path.name,
+    )
 
 
 def _sync_folder(folder: Path) -> None:

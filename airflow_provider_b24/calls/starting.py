@@ -14,7 +14,15 @@ import sqlalchemy as sa
 from airflow_provider_b24._airflow.dag_runs import UnfitConfError, create_run
 from airflow_provider_b24._airflow.database import is_away, is_sqlite, reading, writing
 from airflow_provider_b24.calls import metrics
-from airflow_provider_b24.calls.changes import StoredAnswer, change, describe, now_utc, owe, settle
+from airflow_provider_b24.calls.changes import (
+    StoredAnswer,
+    change,
+    describe,
+    now_utc,
+    owe,
+    settle,
+    when_committed,
+)
 from airflow_provider_b24.calls.new_call import NewCall, UnreadablePayloadError
 from airflow_provider_b24.calls.robots_at_hand import RobotAtHand, RobotsAtHand
 from airflow_provider_b24.calls.table import call_table
@@ -226,9 +234,8 @@ class _Step:
         ]
         values: dict[str, Any] = {"due_at": min(moments), "last_error": last_error}
         if reason != call.reason:
-            metrics.count_held()
-            log.warning("%s is held: %s", describe(call), reason)
             values["reason"] = reason
+            when_committed(self.session, lambda: _tell_held(call, reason))
         change(call, self.session, **values)
 
     def _answer_by(self, definition: RobotDefinition) -> dt.datetime | None:
@@ -240,6 +247,11 @@ class _Step:
         margin = definition.margin((ends - began).total_seconds())
         answer_by: dt.datetime = ends if margin is None else ends - dt.timedelta(seconds=margin)
         return answer_by
+
+
+def _tell_held(call: Any, reason: str) -> None:
+    metrics.count_held()
+    log.warning("%s is held: %s", describe(call), reason)
 
 
 def _is_due() -> tuple[sa.ColumnElement[bool], ...]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from airflow_provider_b24._airflow.database import reading, writing
+from airflow_provider_b24._airflow.database import is_away, reading, writing
 from airflow_provider_b24._airflow.reply_states import SeenRun, look_at_runs, returned_true, tasks_in_state
-from airflow_provider_b24.calls.changes import REPLY, StoredAnswer, change, now_utc, owe, settle, tell_run
+from airflow_provider_b24.calls.changes import (
+    REPLY,
+    StoredAnswer,
+    change,
+    describe,
+    now_utc,
+    owe,
+    settle,
+    tell_run,
+)
 from airflow_provider_b24.calls.rules import Answered, Owed, Step, TooLate, Wait, next_step
 from airflow_provider_b24.calls.table import call_table
 from airflow_provider_b24.operators._answer_note import NOTE_KEY
@@ -30,6 +40,7 @@ Seen = dict[str, tuple[Any, SeenRun]]
 
 _AT_ONCE = 500
 _SECONDS_BETWEEN_REASONS = 10.0
+_PAUSE_AFTER_ERROR = 30.0
 _COLUMNS = tuple(column for column in call_table.c if column.name != "payload")
 UNCERTAIN = (
     "reply had begun to send its answer at {:%Y-%m-%d %H:%M:%S} UTC and was lost: it may have come first"
@@ -42,6 +53,7 @@ class Watcher:
 
     _last_look_at_reasons: float = field(default=float("-inf"), init=False)
     _last_id: str = field(default="", init=False)
+    _failed_at: dict[str, float] = field(default_factory=dict, init=False)
 
     def watch(self) -> int:
         """Look at all calls for which something may have happened, and now and then at what the others wait for.
@@ -57,10 +69,43 @@ class Watcher:
             seen |= self._some_others()
         steps = [(call, run, next_step(run, **_limits(call), now=now)) for call, run in seen.values()]
         todo = [one for one in steps if not isinstance(one[2], Wait) or _says_more(one[0], one[2])]
+        over = time.monotonic() - _PAUSE_AFTER_ERROR
+        self._failed_at = {call_id: at for call_id, at in self._failed_at.items() if at > over}
+        todo = [one for one in todo if one[0].id not in self._failed_at]
         return sum(self._take_all(todo[start : start + _AT_ONCE]) for start in range(0, len(todo), _AT_ONCE))
 
+    def _take_all(self, todo: Sequence[tuple[Any, SeenRun, Step]]) -> int:
+        try:
+            return self._take_together(todo)
+        except Exception as error:
+            if is_away(error):
+                raise
+            if len(todo) > 1:
+                # One of them spoils the transaction of all.
+                middle = len(todo) // 2
+                return self._take_all(todo[:middle]) + self._take_all(todo[middle:])
+            self._put_off(todo[0][0], error)
+            return 0
+
+    def _put_off(self, call: Any, error: Exception) -> None:
+        # Never the error's own text: it may quote an answer.
+        place = "".join(traceback.format_tb(error.__traceback__)[-3:])
+        log.error(
+            "%s: what its run has come to cannot be written down: %s\n%s",
+            describe(call),
+            type(error).__name__,
+            place,
+        )
+        self._failed_at[call.id] = time.monotonic()
+        with writing() as session:
+            last_error = (
+                f"what its run has come to cannot be written down: {type(error).__name__}; "
+                "the log of the dispatcher says more"
+            )
+            change(call, session, last_error=last_error)
+
     @staticmethod
-    def _take_all(todo: Sequence[tuple[Any, SeenRun, Step]]) -> int:
+    def _take_together(todo: Sequence[tuple[Any, SeenRun, Step]]) -> int:
         """Take the steps for calls that no other dispatcher has at hand."""
         ids = [call.id for call, _, _ in todo]
         query = sa.select(call_table.c.id).where(call_table.c.id.in_(ids), *_is_watched())
@@ -179,10 +224,11 @@ def _owe(call: Any, run: SeenRun, step: Owed, session: Session) -> bool:
             answered_at=now_utc(),
             reason="reply has answered and left no note, or it was deleted: when is not known",
         )
+    answer: StoredAnswer | None
     try:
         answer = StoredAnswer.read(call.answer)
-    except ValueError as error:
-        return change(call, session, last_error=f"the on_failure values are not known: {error}")
+    except ValueError:
+        answer = None  # the sender says so, and tries again less and less often
     reason = step.reason
     failed = tasks_in_state("failed", call.dag_id, call.run_id, session)
     if failed and run.run_state is not None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_b24._airflow.database import writing
+from airflow_provider_b24._airflow.database import reading, writing
 from airflow_provider_b24.calls import answering, watching
 from airflow_provider_b24.calls.answering import Sender
 from airflow_provider_b24.calls.dispatcher import Dispatcher
+from airflow_provider_b24.calls.listing import waits_for_person
 from airflow_provider_b24.calls.table import call_table
 from airflow_provider_b24.sandbox import AnswerStatus, DropConnection
 
@@ -169,6 +170,40 @@ class TestAnsweredByTheDispatcher:
         work.turn()
         assert (called.state, other.state) == ("running", "failure-answered")
         assert "[core] fernet_key" in called.row.last_error
+
+    @pytest.mark.parametrize("with_payload", [False, True])
+    def test_it_waits_for_a_person_and_is_sent_when_it_can_be_read(self, called, work, with_payload):
+        from cryptography.fernet import Fernet
+
+        lost = Fernet(Fernet.generate_key()).encrypt(b"{}").decode()
+        row = called.row
+        called.change(answer=lost, payload=lost if with_payload else row.payload)
+        called.set_run("failed")
+        work.turn()
+        with reading() as session:
+            waiting = session.scalars(sa.select(call_table.c.id).where(waits_for_person())).all()
+        assert waiting == [called.call.id]
+        called.change(due_at=(later := now() + 600 * SECOND))
+        work.turn()
+        assert (called.row.due_at, called.row.attempts, called.answers) == (later, 1, [])
+        called.change(answer=row.answer, payload=row.payload, due_at=now())
+        work.turn()
+        assert (called.state, called.row.last_error, called.answers) == ("failure-answered", None, FAILED)
+
+    def test_while_it_cannot_be_read_reply_may_still_answer(self, called, work):
+        called.change(answer="damaged", answer_by=now(), process_ends_at=now() + 600 * SECOND)
+        work.turn()
+        assert called.row.answering == "failure-answered"
+        assert called.mark["answered_by"] is None
+        called.answer_as_reply_does(score="5")
+        called.note("delivered", ago=0, score=5.0)
+        called.change(due_at=now())
+        work.turn()
+        assert (called.state, called.row.answered_by, called.answers) == (
+            "answered",
+            "reply",
+            [{"score": "5"}],
+        )
 
 
 class TestUncertain:

@@ -379,6 +379,27 @@ class TestOneOfMany:
         work.start()
         assert bad.state == "running"
 
+    def test_what_is_done_about_the_others_is_told_once(
+        self, robot, call_robot, work, monkeypatch, caplog, told
+    ):
+        """All share a transaction, which the one that fails rolls back."""
+        late, held = call_robot(robot, dag_id="nowhere", sent=9), call_robot(robot, dag_id="nowhere", sent=8)
+        late.change(process_ends_at=now() - dt.timedelta(minutes=1))
+        call_robot(robot)
+
+        def create_run(*_args: Any) -> None:
+            raise RuntimeError("something went wrong")
+
+        monkeypatch.setattr(starting, "create_run", create_run)
+        work.start()
+        assert (late.state, held.state) == ("too-late", "received")
+        names = [name for _, name, *_ in told]
+        assert (names.count("bitrix24.robot_calls.settled"), names.count("bitrix24.robot_calls.held")) == (
+            1,
+            1,
+        )
+        assert caplog.text.count(f"{held.call.id} of process {held.process.id}") == 1
+
     def test_a_robot_whose_stored_form_cannot_be_read_holds_up_nobody(
         self, robot, call_robot, work, publish_dag, make_robot, airflow_session
     ):

@@ -8,12 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 
 from airflow_provider_b24._airflow.encryption import encrypt
 from airflow_provider_b24.calls.new_call import NewCall
@@ -70,6 +73,19 @@ def test_the_same_call_is_kept_once(spool):
     assert spool.depth() == 2
 
 
+def test_the_same_call_kept_by_several_at_once_is_new_to_one_of_them(spool):
+    together = threading.Barrier(4)
+
+    def keep(number: int) -> bool:
+        together.wait(30)
+        return spool.keep(call(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            assert Counter(pool.map(keep, [number] * 4)) == {True: 1, False: 3}
+    assert spool.depth() == 20
+
+
 def test_a_call_may_come_again_after_it_was_taken(spool):
     spool.keep(call(1))
     taken(spool)
@@ -94,14 +110,64 @@ def test_it_needs_no_hard_links(spool, monkeypatch):
     assert taken(spool) == ["t1"]
 
 
-def test_what_cannot_be_put_on_record_stays(spool):
-    def away(_calls: Sequence[NewCall]) -> None:
-        raise OperationalError("INSERT", {}, ConnectionRefusedError())
+@pytest.mark.parametrize("kind", [OperationalError, ProgrammingError], ids=["away", "without tables"])
+def test_what_cannot_be_put_on_record_stays(spool, kind):
+    tries: list[int] = []
+
+    def away(calls: Sequence[NewCall]) -> None:
+        tries.append(len(calls))
+        raise kind("INSERT", {}, ConnectionRefusedError())
 
     spool.keep(call(1))
-    with pytest.raises(OperationalError):
+    spool.keep(call(2))
+    with pytest.raises(kind):
         spool.drain(away)
-    assert taken(spool) == ["t1"]
+    assert tries == [2]
+    assert sorted(taken(spool)) == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("error", [DataError("INSERT", {}, Exception("secret")), ValueError("secret")])
+def test_a_call_that_the_database_refuses_stays_and_does_not_hold_up_the_others(spool, caplog, error):
+    for number in range(7):
+        spool.keep(call(number))
+    on_record: list[str] = []
+
+    def take(calls: Sequence[NewCall]) -> None:
+        tokens = [one.fields["event_token"] for one in calls]
+        if {"t0", "t3"} & set(tokens):
+            raise error
+        on_record.extend(tokens)
+
+    assert spool.drain(take) == 5
+    assert spool.drain(take) == 0
+    assert sorted(on_record) == ["t1", "t2", "t4", "t5", "t6"]
+    assert sorted(path.stem for path in spool.folder.iterdir()) == sorted([call(0).id, call(3).id])
+    assert caplog.text.count(f"{call(3).id}.call: the database does not take it") == 1
+    assert "secret" not in caplog.text
+
+
+def test_a_file_that_cannot_be_opened_stays_and_does_not_hold_up_the_others(spool, caplog):
+    spool.keep(call(1))
+    # Everybody may be refused this, root too.
+    closed = spool.folder / f"{call(2).id}.call"
+    closed.mkdir()
+    os.utime(closed, (1, 1))
+    assert (taken(spool), taken(spool), spool.depth()) == (["t1"], [], 1)
+    assert caplog.text.count(f"{closed}: it cannot be read (Is a directory)") == 1
+
+
+def test_a_file_that_cannot_be_deleted_does_not_hold_up_the_others(spool, caplog, monkeypatch):
+    def unlink(path: Path, *, missing_ok: bool = False) -> None:
+        if path.stem == call(1).id:
+            raise PermissionError(13, "Permission denied")
+        os.unlink(path)
+
+    spool.keep(call(1))
+    spool.keep(call(2))
+    monkeypatch.setattr(Path, "unlink", unlink)
+    spool.drain(list)
+    assert [path.stem for path in spool.folder.iterdir()] == [call(1).id]
+    assert "it is on record, and cannot be deleted (Permission denied)" in caplog.text
 
 
 def test_a_file_that_another_process_has_taken_meanwhile_is_no_trouble(spool):
