@@ -82,6 +82,10 @@ def test_a_file_may_have_the_longest_name_that_there_is(portal, transfer, names)
     assert names() == [name]
 
 
+@pytest.mark.skipif(
+    ObjectStoragePath("leads.jsonl").path.startswith("/"),
+    reason="universal-pathlib before 0.3 takes a path without a folder for one of the root folder",
+)
 @pytest.mark.parametrize("folder", ["file"], indirect=True)
 def test_a_path_without_a_folder_is_written_to_where_the_worker_is(transfer, tmp_path, monkeypatch):
     seen = []
