@@ -4,7 +4,8 @@
 3.0 on  ``settings.Session`` is a ``scoped_session`` of the thread: whoever nests in it commits it. So sessions here
         are made from ``settings.engine``.
 3.0 on  ``create_global_lock`` locks nothing on SQLite, and waits for 1.8 s on PostgreSQL.
-3.0-3.1 It asks what the session is bound to for a connection, which only an engine gives.
+3.0-3.1 It asks what the session is bound to for a connection, which only an engine gives, and leaves that one of the
+        pool, in a transaction, to the garbage collector.
 ======  ==================================================================================================
 
 The connection for ``create_global_lock`` may go when the provider needs 3.2.
@@ -12,6 +13,7 @@ The connection for ``create_global_lock`` may go when the provider needs 3.2.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_b24._airflow.home import airflow_home
+from airflow_provider_b24._airflow.versions import airflow_version
 
 if TYPE_CHECKING:
     from sqlalchemy import Delete, Update
@@ -125,12 +128,16 @@ def migrating() -> Iterator[Session]:
     from airflow.utils.db import DBLocks, create_global_lock
     from sqlalchemy.orm import sessionmaker
 
-    with (
-        _alone_on_this_machine() if is_sqlite() else nullcontext(),
-        sessionmaker(bind=engine())() as session,
-        create_global_lock(session, lock=DBLocks.MIGRATIONS),
-    ):
-        yield session
+    try:
+        with (
+            _alone_on_this_machine() if is_sqlite() else nullcontext(),
+            sessionmaker(bind=engine())() as session,
+            create_global_lock(session, lock=DBLocks.MIGRATIONS),
+        ):
+            yield session
+    finally:
+        if airflow_version() < (3, 2):
+            gc.collect()
 
 
 @contextmanager
